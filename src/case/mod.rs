@@ -1,0 +1,212 @@
+//! A case: one transfer, described completely as plain data.
+//!
+//! A [`Case`] says which hosts talk over which protocols, what they send, in which chunks, with which socket options,
+//! how the transfer ends, and what the links in between do to its packets. The same case is the same test: everything
+//! random in it comes from its [`Seed`]. [`Case::default`] is the plainest case there is (TCP over loopback, nothing to
+//! send, nothing in the way), and everything a file leaves out has its value from there.
+//!
+//! This room holds the data, its text form ([`file`]), the generators ([`strategy`]) and the steps towards simpler
+//! cases ([`simpler`]). It runs nothing and judges nothing.
+
+mod endpoint;
+mod host;
+mod link;
+
+pub mod file;
+pub mod simpler;
+pub mod strategy;
+
+pub use endpoint::{Chunks, Congestion, Endpoint, Pattern, Pause, Protocol, SocketOptions};
+pub use host::{Host, Knobs, Offloads, Syncookies};
+pub use link::{Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, Outage, Packet, Rate, Reorder};
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::seed::Seed;
+
+/// The version of the case format that this program reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// One transfer, complete.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Case {
+    /// The version of this format: [`FORMAT`].
+    pub format: u32,
+    /// Where the payload, the random chunk sizes and the links' decisions come from.
+    pub seed: Seed,
+    /// The address family of the connection.
+    pub family: Family,
+    /// Which of the server's addresses the client connects to.
+    pub address: Address,
+    /// How many connects are refused, because nobody listens yet, before the one that counts.
+    pub refusals: u8,
+    /// On how many CPUs the case runs, 1 or 2. On one, nothing overtakes unless a link says so; on two, veth itself
+    /// reorders a little.
+    pub cpus: u8,
+    /// How the transfer ends.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ending: Ending,
+    /// The endpoint that connects.
+    pub client: Endpoint,
+    /// The endpoint that listens.
+    pub server: Endpoint,
+    /// Kernel knobs, for the hosts where they differ from [`Knobs::default`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<Host, Knobs>,
+    /// The links that differ from [`Link::default`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<LinkId, Link>,
+    /// What a run of this case showed, where it was saved for that. Not part of the test.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finding: Option<Record>,
+}
+
+impl Default for Case {
+    fn default() -> Case {
+        Case {
+            format: FORMAT,
+            seed: Seed::default(),
+            family: Family::V4,
+            address: Address::Near,
+            refusals: 0,
+            cpus: 1,
+            ending: Ending::default(),
+            client: Endpoint::default(),
+            server: Endpoint::default(),
+            hosts: BTreeMap::new(),
+            links: BTreeMap::new(),
+            finding: None,
+        }
+    }
+}
+
+impl Case {
+    /// The knobs of `host`.
+    pub fn knobs(&self, host: Host) -> Knobs {
+        self.hosts.get(&host).cloned().unwrap_or_default()
+    }
+
+    /// The link `id`.
+    pub fn link(&self, id: LinkId) -> Link {
+        self.links.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// Whether client and server are on the same host.
+    pub fn is_loopback(&self) -> bool {
+        self.client.host == self.server.host
+    }
+
+    /// The links that the connection crosses, from the client to the server.
+    pub fn path(&self) -> Vec<LinkId> {
+        let (client, server) = (self.client.host, self.server.host);
+        let mut links: Vec<LinkId> = LinkId::ALL
+            .into_iter()
+            .filter(|link| link.left() >= client.min(server) && link.right() <= client.max(server))
+            .collect();
+        if client > server {
+            links.reverse();
+        }
+        links
+    }
+
+    /// The direction in which packets from the client to the server cross the links.
+    pub fn client_direction(&self) -> Direction {
+        if self.client.host <= self.server.host { Direction::Forward } else { Direction::Backward }
+    }
+
+    /// Whether both endpoints ask for MPTCP.
+    pub fn is_mptcp(&self) -> bool {
+        self.client.protocol == Protocol::Mptcp && self.server.protocol == Protocol::Mptcp
+    }
+}
+
+/// The address family of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    #[default]
+    V4,
+    /// IPv6.
+    V6,
+    /// IPv4 on the wire, IPv6 sockets with v4-mapped addresses (`::ffff:10.0.1.1`) at both ends.
+    V4Mapped,
+}
+
+/// Which of the server's addresses the client connects to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Address {
+    /// The one on the device that faces the client; 127.0.0.1 or ::1 where both are on one host.
+    #[default]
+    Near,
+    /// The one on the device that faces away from the client, where there is one; else as [`Address::Near`]. On one
+    /// host: the address of its first device.
+    Far,
+}
+
+/// How a transfer ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ending {
+    /// Who shuts down its sending side first.
+    pub first: First,
+    /// When the other one starts to send. Without effect where both shut down at once.
+    pub second: Second,
+    /// How long an endpoint waits between its last byte and its shutdown.
+    #[serde(with = "humantime_serde", skip_serializing_if = "is_default")]
+    pub pause: Duration,
+}
+
+/// Who shuts down its sending side first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum First {
+    /// Each as soon as it has sent everything.
+    #[default]
+    Both,
+    /// The client as soon as it has sent everything; the server once it has seen the client's end of stream.
+    Client,
+    /// The server as soon as it has sent everything; the client once it has seen the server's end of stream.
+    Server,
+}
+
+/// When the endpoint that shuts down second starts to send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Second {
+    /// At once.
+    #[default]
+    AtOnce,
+    /// After the end of the other's stream: all its data crosses a half-closed connection.
+    AfterEnd,
+}
+
+/// What a run of a saved case showed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The verdict, in words.
+    pub verdict: String,
+    /// What groups findings: the verdict and what it looked like.
+    pub signature: String,
+    /// The kernel that the case ran on: release and version, as `uname -rv` shows them.
+    pub kernel: String,
+    /// The world that it ran in.
+    pub world: String,
+    /// In how many of how many runs of this very case the finding showed, such as `10 of 10`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<String>,
+    /// What is known about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// For `skip_serializing_if`: a case file names only what differs from the plainest case.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

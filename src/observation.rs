@@ -1,0 +1,154 @@
+//! What was seen while a case ran: plain data, judged elsewhere.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::case::{Host, LinkId};
+use crate::payload::Mismatch;
+
+/// Everything that was seen of one run of one case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// How the run came to its end.
+    pub end: End,
+    /// What the client went through.
+    pub client: Story,
+    /// What the server went through.
+    pub server: Story,
+    /// What each host showed.
+    pub hosts: BTreeMap<Host, HostStory>,
+    /// What each link did.
+    pub links: BTreeMap<LinkId, LinkStory>,
+    /// Trouble of our own: each entry makes the run worthless as evidence.
+    pub trouble: Vec<String>,
+    /// The kernel: release and version, as `uname -rv` shows them.
+    pub kernel: String,
+    /// How long the parts took.
+    pub timings: Timings,
+}
+
+/// How a run came to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// Both endpoints finished, well or not.
+    Finished,
+    /// No byte moved for longer than the case's patience; the endpoints were then stopped.
+    Stalled {
+        /// How long nothing had moved.
+        idle: Duration,
+    },
+    /// Bytes still moved when the time for the whole case was over.
+    OutOfTime,
+}
+
+/// What one endpoint went through.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Story {
+    /// How many connects were refused before the one that counts.
+    pub refused: u8,
+    /// Whether it has been connected.
+    pub connected: bool,
+    /// How many bytes the kernel took from it.
+    pub sent: u64,
+    /// How many bytes it read.
+    pub received: u64,
+    /// How what it read differs from what was sent.
+    pub mismatch: Option<Mismatch>,
+    /// Whether it has shut down its sending side.
+    pub shut_down: bool,
+    /// Whether it has seen the end of the peer's stream.
+    pub end_of_stream: bool,
+    /// The call that failed, where one did.
+    pub error: Option<CallError>,
+    /// Where it was when the run ended: `reading`, `writing`, `pausing`, ...
+    pub state: String,
+    /// The MPTCP state just before it closed; `None` for a TCP socket.
+    pub mptcp: Option<MptcpState>,
+    /// Socket options that this kernel refused, with their errno.
+    pub refused_options: Vec<String>,
+}
+
+/// A system call that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallError {
+    /// Its name: `connect`, `recv`, ...
+    pub call: String,
+    /// The name of the errno: `ECONNRESET`, ...
+    pub errno: String,
+    /// How many bytes had been sent and received before.
+    pub sent: u64,
+    /// How many bytes had been received before.
+    pub received: u64,
+}
+
+/// What `MPTCP_INFO` said of a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MptcpState {
+    /// Whether the connection has fallen back to TCP.
+    pub fallback: bool,
+    /// Whether the peer's key was received: MPTCP was negotiated.
+    pub remote_key: bool,
+    /// Whether DSS checksums are on.
+    pub checksum: bool,
+}
+
+/// What one host showed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostStory {
+    /// How much each counter of `/proc/net/snmp`, `snmp6` and `netstat` grew, where it did: `TcpExt.TCPTimeouts`, ...
+    pub counters: BTreeMap<String, i64>,
+    /// Sockets at the moment of a stall.
+    pub stalled_sockets: Vec<SocketState>,
+    /// Sockets still there after both endpoints closed and the network had time to settle; TIME-WAIT does not count.
+    pub left_sockets: Vec<SocketState>,
+}
+
+/// One socket as `sock_diag` shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketState {
+    /// `tcp` or `mptcp`.
+    pub protocol: String,
+    /// `ESTAB`, `CLOSE-WAIT`, ... as `ss` writes them.
+    pub state: String,
+    /// Its own address and port.
+    pub local: String,
+    /// The peer's.
+    pub remote: String,
+    /// Bytes not yet read.
+    pub receive_queue: u32,
+    /// Bytes not yet acknowledged.
+    pub send_queue: u32,
+    /// The pending timer (`retransmit`, `keepalive`, `time-wait`, `probe`), where there is one.
+    pub timer: Option<String>,
+    /// More of its state: `tcp_info` and the like, as `name=value` pairs.
+    pub details: BTreeMap<String, u64>,
+}
+
+/// What one link did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LinkStory {
+    /// How its packets are carried: `veth`, `tap` or `packet`.
+    pub carrier: String,
+    /// Packets seen, both directions.
+    pub packets: u64,
+    /// Packets that a stage lost.
+    pub lost: u64,
+    /// Packets that a stage did anything else to.
+    pub touched: u64,
+    /// How late the latest packet left, against its due time.
+    pub lateness: Duration,
+}
+
+/// How long the parts of a run took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timings {
+    /// Building hosts and links.
+    pub setup: Duration,
+    /// From the first connect to the last endpoint's end.
+    pub transfer: Duration,
+    /// Until sockets and links had settled.
+    pub settle: Duration,
+}

@@ -1,0 +1,2 @@
+//! Every `unsafe` of the crate, each with its reason.
+#![allow(unsafe_code)]

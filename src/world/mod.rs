@@ -1,0 +1,34 @@
+//! Worlds: where a case happens.
+
+pub mod host;
+
+use std::path::PathBuf;
+
+use crate::case::Case;
+use crate::observation::Observation;
+
+/// A place where cases run. Several threads may run cases in it at once.
+pub trait World: Send + Sync {
+    /// Its name, as `--world` takes it.
+    fn name(&self) -> &'static str;
+
+    /// Runs one case in an agent of its own and tells what was seen.
+    ///
+    /// `keep` is asked once the run is over: where it names a folder, the agent leaves its evidence there (see
+    /// [`crate::agent::evidence`]) before this call returns; the folder must exist.
+    fn run(&self, case: &Case, keep: &dyn Fn(&Observation) -> Option<PathBuf>) -> Result<Observation, WorldError>;
+}
+
+/// Why a world could not run a case.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// This machine cannot run it; the text says what is missing and how to mend it.
+    #[error("{0}")]
+    Unable(String),
+    /// The agent ended before it answered: it crashed, hung or was killed.
+    #[error("the agent of this case {0}")]
+    AgentLost(String),
+    /// The agent met trouble that has nothing to do with what is tested.
+    #[error("{0}")]
+    Trouble(String),
+}
