@@ -17,6 +17,10 @@ pub trait World: Send + Sync {
     /// `keep` is asked once the run is over: where it names a folder, the agent leaves its evidence there (see
     /// [`crate::agent::evidence`]) before this call returns; the folder must exist.
     fn run(&self, case: &Case, keep: &dyn Fn(&Observation) -> Option<PathBuf>) -> Result<Observation, WorldError>;
+
+    /// Gives up every running case at once: their `run` returns [`WorldError::AgentLost`] soon, and no agent stays
+    /// behind. No case can run any more.
+    fn abandon(&self) {}
 }
 
 /// Why a world could not run a case.
