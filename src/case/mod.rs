@@ -18,7 +18,9 @@ pub mod strategy;
 
 pub use endpoint::{Chunks, Congestion, Endpoint, Pairing, Pattern, Pause, Protocol, SocketOptions};
 pub use host::{Host, Knobs, Offloads, Syncookies};
-pub use link::{Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, Outage, Packet, Rate, Reorder};
+pub use link::{
+    Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate, Reorder,
+};
 
 use std::collections::BTreeMap;
 use std::fmt;
