@@ -109,7 +109,8 @@ fn an_eagain_taken_for_the_end_is_a_truncation() {
 fn a_bug_that_needs_two_losses_ends_as_two_faults() {
     let found = find_with("two-losses", &["--link", "ns2-ns3"]);
     found.is_called("Corrupt");
-    let faults: Vec<_> = found.case.links.values().flat_map(|link| link.forward.faults.iter().chain(&link.backward.faults)).collect();
+    let faults: Vec<_> =
+        found.case.links.values().flat_map(|link| link.forward.faults.iter().chain(&link.backward.faults)).collect();
     assert_eq!(faults.len(), 2, "exactly the two packets that matter: {:?}", found.case.links);
     let cells: Vec<_> = faults.iter().map(|fault| fault.packet).collect();
     assert!(cells.contains(&Packet::Cell(3)) && cells.contains(&Packet::Cell(7)), "{cells:?}");

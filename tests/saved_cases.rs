@@ -27,7 +27,8 @@ fn mended_cases_pass() {
 fn known_cases_show_nothing_new() {
     for path in common::case_files(&folder("cases/known")) {
         let case = file::read(&path).unwrap_or_else(|error| panic!("{error}"));
-        let record = case.finding.clone().unwrap_or_else(|| panic!("{}: a known case says what it shows", path.display()));
+        let record =
+            case.finding.clone().unwrap_or_else(|| panic!("{}: a known case says what it shows", path.display()));
         assert!(record.note.is_some(), "{}: a known case says what is known", path.display());
         let verdict = common::verdict(&case);
         assert!(

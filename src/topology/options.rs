@@ -1,5 +1,7 @@
 //! What a topology can be asked for beyond its case.
 
+use serde::{Deserialize, Serialize};
+
 /// How a topology is built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -10,7 +12,8 @@ pub struct Options {
 }
 
 /// What carries the packets of impaired links.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum CarrierChoice {
     /// TAP devices where `/dev/net/tun` can be opened, else packet sockets.
     #[default]

@@ -37,7 +37,8 @@ pub fn text_of(output: &Output) -> (i32, String, String) {
 
 /// The host world that the tests of one program share.
 pub fn host_world() -> &'static HostWorld {
-    static WORLD: LazyLock<HostWorld> = LazyLock::new(|| HostWorld::new(HostOptions::default()).expect("the host world opens"));
+    static WORLD: LazyLock<HostWorld> =
+        LazyLock::new(|| HostWorld::new(HostOptions::default()).expect("the host world opens"));
     &WORLD
 }
 

@@ -17,13 +17,15 @@ fn show() {
     for seed in 0..2000 {
         let case = draw(&space, Seed(seed).child(0));
         impaired += u32::from(case.links.values().any(|l| l.is_impaired()));
-        if seed < 12 { println!("{}", toml::to_string(&case).unwrap()); }
+        if seed < 12 {
+            println!("{}", toml::to_string(&case).unwrap());
+        }
     }
     println!("{impaired}");
-    let mut c: BTreeMap<u32,u32> = BTreeMap::new();
+    let mut c: BTreeMap<u32, u32> = BTreeMap::new();
     for seed in 0..2000 {
         let case = draw(&space, Seed(seed).child(0));
-        *c.entry((case.client.payload+case.server.payload).checked_ilog2().map_or(0, |x| x+1)).or_default() += 1;
+        *c.entry((case.client.payload + case.server.payload).checked_ilog2().map_or(0, |x| x + 1)).or_default() += 1;
     }
     println!("{c:?}");
 }
