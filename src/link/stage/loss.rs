@@ -9,8 +9,8 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
-use crate::case::{Loss, Packet};
-use crate::link::identity::{MAX_CARRIAGES, Unhashed, Unit, mix};
+use crate::case::{Loss, MAX_CARRIAGES, Packet};
+use crate::link::identity::{Unhashed, Unit, mix};
 use crate::seed::Stream;
 
 use super::{Fate, Names, Parcel, Stage};

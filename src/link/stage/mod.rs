@@ -4,7 +4,7 @@
 //! what a queue is). It gets a [`Parcel`], which says when and what, and writes into its [`Fate`]. Random stages draw
 //! from a stream of their own, at the place of each of the packet's names: adding a stage never changes what another one
 //! decides, and neither does the order in which packets come. A packet with several names draws for each, and the worst
-//! counts. Random stages leave every name alone that was carried [`MAX_CARRIAGES`](super::identity::MAX_CARRIAGES)
+//! counts. Random stages leave every name alone that was carried [`MAX_CARRIAGES`]
 //! times: what is sent often enough arrives.
 
 pub mod corrupt;
@@ -18,10 +18,10 @@ pub mod reorder;
 
 use std::ops::Range;
 
-use crate::case::{Action, Direction, Impairments, LinkId, Packet};
+use crate::case::{Action, Direction, Impairments, LinkId, MAX_CARRIAGES, Packet};
 use crate::seed::Seed;
 
-use super::identity::{MAX_CARRIAGES, Unit};
+use super::identity::Unit;
 
 /// A point in time or a span of it, in nanoseconds.
 pub type Nanos = u64;
