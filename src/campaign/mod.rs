@@ -19,6 +19,8 @@ mod saved;
 mod shrink;
 mod store;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use drive::{Campaign, CampaignError, Options, run};

@@ -13,8 +13,10 @@ const SILENCE: [(&str, &str); 5] = [
     ("net.ipv6.conf.default.accept_dad", "0"),
 ];
 
-/// What makes a host a router.
-const FORWARDING: [(&str, &str); 2] = [("net.ipv4.ip_forward", "1"), ("net.ipv6.conf.all.forwarding", "1")];
+/// What makes a host a router. IPv6 asks `all` alone whether to forward; a device for itself would join the groups of all
+/// routers, and report that by multicast as soon as it is up.
+const FORWARDING: [(&str, &str); 3] =
+    [("net.ipv4.ip_forward", "1"), ("net.ipv6.conf.all.forwarding", "1"), ("net.ipv6.conf.default.forwarding", "0")];
 
 /// What keeps a wire's namespace from looking into the frames that pass.
 const DEAF: [(&str, &str); 1] = [("net.ipv6.conf.default.disable_ipv6", "1")];

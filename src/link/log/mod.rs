@@ -1,6 +1,7 @@
 //! The packet log of a link: what came, what it was, what was decided, when it left. Bounded in memory; written as text
 //! and as pcapng.
 
+mod options;
 mod pcapng;
 mod text;
 
@@ -262,4 +263,82 @@ fn write(path: &Path, content: impl FnOnce(&mut BufWriter<std::fs::File>) -> io:
     fill().map_err(|error| {
         io::Error::new(error.kind(), format!("cannot write the packet log {}: {error}", path.display()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::engine::Engine;
+    use super::super::sample::{self, Sample};
+    use super::*;
+    use crate::case::{Action, Impairments, Link};
+    use crate::seed::Seed;
+    use Direction::{Backward, Forward};
+
+    /// The log of `engine`.
+    fn log_of(engine: Engine) -> LinkLog {
+        let (log, faults, flows) = engine.finish();
+        let began = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 123);
+        let (id, carrier) = (LinkId::Ns2Ns3, "tap");
+        LinkLog::new(Parts { id, carrier, log, flows, faults, began, missed: 0, trouble: Vec::new() })
+    }
+
+    /// A handshake, then four segments with some damage.
+    pub(super) fn lossy() -> LinkLog {
+        let fault = |cell, action| Fault { flow: 0, packet: Packet::Cell(cell), carriage: 0, action };
+        let late = Duration::from_millis(3);
+        let faults = vec![
+            fault(0, Action::Drop),
+            fault(1, Action::Duplicate),
+            fault(2, Action::Late(late)),
+            fault(3, Action::Flip(329)),
+        ];
+        let forward = Impairments { faults, ..Impairments::default() };
+        let mut engine = Engine::new(Seed(1), LinkId::Ns2Ns3, &Link { forward, ..Link::default() });
+        let mut offer = |at: Nanos, direction, sample: Sample| {
+            engine.offer(direction, at * 1_000_000, &mut sample.frame(direction));
+        };
+        offer(1, Forward, sample::syn(0));
+        offer(2, Backward, sample::syn_ack(0, 1));
+        offer(3, Forward, sample::data(1, 1, 0));
+        for cell in 0..4 {
+            offer(4, Forward, sample::data(1 + 1448 * cell, 1, 1448));
+        }
+        offer(5, Forward, sample::data(1, 1, 1448).fin());
+        while engine.due(Forward, 7_250_000).is_some() {}
+        log_of(engine)
+    }
+
+    #[test]
+    fn the_first_and_the_last_packets_are_kept() {
+        let mut log = Log::default();
+        let more = 1000;
+        let (identity, view) = (identity(), View { segment: None, flippable: 0..0 });
+        for at in 0..(HEAD + TAIL + more) as Nanos {
+            log.push(Record::new(at, Forward, &identity, &view, &[0; 60], Fate::default(), at));
+        }
+        assert_eq!(log.left_out(), more as u64);
+        assert_eq!(log.tail[0].at, (HEAD + more) as Nanos);
+        log.left(5, 100);
+        log.left(HEAD as u64 + 5, 200);
+        log.left((HEAD + more) as u64, 300);
+        assert_eq!((log.head[5].lateness, log.tail[0].lateness, log.lateness), (Some(100), Some(300), 300));
+    }
+
+    fn identity() -> Identity {
+        let unit = super::super::identity::Unit { flow: 0, packet: Packet::Other, carriage: 0 };
+        Identity { units: vec![unit], sequence: 0, acknowledgement: None }
+    }
+
+    #[test]
+    fn figures_say_what_stages_did() {
+        let story = lossy().story;
+        assert_eq!((story.packets, story.lost, story.touched), (8, 1, 3));
+        assert_eq!(story.lateness, Duration::from_micros(250));
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_written_is_named() {
+        let error = lossy().write_text(Path::new("/nowhere/at/all.log")).unwrap_err();
+        assert!(error.to_string().starts_with("cannot write the packet log /nowhere/at/all.log: "), "{error}");
+    }
 }
