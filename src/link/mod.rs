@@ -12,7 +12,7 @@ mod sample;
 pub mod stage;
 mod trouble;
 
-pub use identity::{CELL, MAX_CARRIAGES};
+pub use identity::CELL;
 pub use log::LinkLog;
 pub use relay::Relay;
 

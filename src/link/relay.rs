@@ -15,7 +15,7 @@ use nix::sys::time::TimeSpec;
 
 use crate::case::{Direction, Host, LinkId};
 use crate::seed::Seed;
-use crate::sys::packet_socket;
+use crate::sys;
 
 use super::capture::Capture;
 use super::engine::Engine;
@@ -337,7 +337,7 @@ impl Wire {
         );
         for (end, socket) in [(id.left(), &self.left), (id.right(), &self.right)] {
             if self.sockets {
-                let drops = packet_socket::drops(socket.as_fd()).unwrap_or(0);
+                let drops = sys::packet::drops(socket).unwrap_or(0);
                 let text = format!("link {id}: the packet socket of {end} had no room for a frame (tp_drops)");
                 self.troubles.add_many(&text, drops.into());
             }
