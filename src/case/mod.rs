@@ -20,7 +20,9 @@ pub mod validate;
 
 pub use endpoint::{Chunks, Congestion, Endpoint, Pairing, Pattern, Pause, Protocol, SocketOptions};
 pub use host::{Host, Knobs, Offloads, Syncookies};
-pub use link::{Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, Outage, Packet, Rate, Reorder};
+pub use link::{
+    Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate, Reorder,
+};
 pub use names::ParseNameError;
 
 use std::collections::BTreeMap;

@@ -17,6 +17,11 @@ pub trait World: Send + Sync {
     /// `keep` is asked once the run is over: where it names a folder, the agent leaves its evidence there (see
     /// [`crate::agent::evidence`]) before this call returns; the folder must exist.
     fn run(&self, case: &Case, keep: &dyn Fn(&Observation) -> Option<PathBuf>) -> Result<Observation, WorldError>;
+
+    /// Ends every case that runs at this moment: its agent dies, and its [`run`](World::run) returns
+    /// [`WorldError::AgentLost`] soon after. Cases that start later run as usual. May be called from any thread, and again
+    /// while the first call's cases are still ending. A world whose cases end by themselves at once need not do anything.
+    fn abandon(&self) {}
 }
 
 /// Why a world could not run a case.
