@@ -8,7 +8,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{
-    Action, Case, Chunks, Direction, Endpoint, FORMAT, Impairments, Jitter, Knobs, Loss, MAX_CARRIAGES, Pattern, SocketOptions,
+    Action, Case, Chunks, Direction, Endpoint, FORMAT, Impairments, Jitter, Knobs, Loss, MAX_CARRIAGES, Pattern,
+    SocketOptions,
 };
 
 /// The most bytes of one direction: 1 GiB.

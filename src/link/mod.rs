@@ -7,6 +7,7 @@ pub mod log;
 pub mod packet;
 pub mod pipeline;
 mod relay;
+mod sabotage;
 #[cfg(test)]
 mod sample;
 pub mod stage;
