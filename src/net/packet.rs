@@ -41,3 +41,8 @@ pub fn bind(socket: impl AsFd, device: &Device) -> Result<(), NetError> {
     sys::packet::bind(socket, device.index)
         .map_err(|error| NetError::new("bind a packet socket to it", error).device(&device.name))
 }
+
+/// How many frames a packet socket has queued, and how many it had no room for, since it was last asked.
+pub fn statistics(socket: impl AsFd) -> Result<(u32, u32), NetError> {
+    sys::packet::statistics(socket).map_err(|error| NetError::new("read PACKET_STATISTICS", error))
+}

@@ -55,6 +55,25 @@ pub fn snap(socket: impl AsFd, length: u32) -> io::Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)
 }
 
+/// How many frames the socket was given since the last call, and how many more it had no room for (PACKET_STATISTICS).
+pub fn statistics(socket: impl AsFd) -> io::Result<(u32, u32)> {
+    let mut statistics = [0u32; 2];
+    let mut length = size_of_val(&statistics) as libc::socklen_t;
+    // SAFETY: the pointers are valid for the call; struct tpacket_stats is two unsigned ints, which fit the length given.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            (&raw mut statistics).cast(),
+            &raw mut length,
+        )
+    };
+    let [given, dropped] = statistics;
+    // The kernel counts the dropped ones among the given.
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok((given.saturating_sub(dropped), dropped)) }
+}
+
 fn set<T>(socket: impl AsFd, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
     // SAFETY: the pointer is valid for the length given; the callers pass the type that the option takes, and what a
     // struct sock_fprog points to lives until the call returns.
