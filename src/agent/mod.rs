@@ -1,1 +1,40 @@
-//! To come.
+//! The agent: runs one case. It builds the topology, lets both endpoints and the links work, watches over them, and
+//! returns an [`Observation`](crate::observation::Observation) and, where asked, its evidence.
+//!
+//! It is the same in every world; [`world`](crate::world) decides where it runs. It runs in a process of its own that has
+//! a network namespace to itself, and takes down nothing but that process. It judges nothing.
+
+mod run;
+mod settle;
+mod watch;
+
+pub mod evidence;
+pub mod protocol;
+
+use std::os::unix::net::UnixStream;
+
+use protocol::{Reply, Request};
+
+/// Serves one case over `stream`, from its request to its evidence. An error means that nobody is left to talk to.
+pub fn serve(mut stream: UnixStream) -> Result<(), protocol::ProtocolError> {
+    protocol::send(&mut stream, &Reply::Started { pid: std::process::id() })?;
+    let Request::Run(errand) = protocol::receive(&mut stream)? else {
+        return protocol::send(&mut stream, &Reply::Trouble("asked for evidence before a case".into()));
+    };
+    let (observation, evidence) = match run::run(&errand) {
+        Ok(seen) => seen,
+        Err(run::RunError::Unable(text)) => return protocol::send(&mut stream, &Reply::Unable(text)),
+        Err(run::RunError::Trouble(text)) => return protocol::send(&mut stream, &Reply::Trouble(text)),
+    };
+    protocol::send(&mut stream, &Reply::Observed(Box::new(observation.clone())))?;
+    match protocol::receive(&mut stream)? {
+        Request::Keep { folder } => {
+            let reply = match evidence.write(&folder, &observation) {
+                Ok(()) => Reply::Kept,
+                Err(error) => Reply::Trouble(error.to_string()),
+            };
+            protocol::send(&mut stream, &reply)
+        }
+        Request::Run(_) | Request::Forget => Ok(()),
+    }
+}

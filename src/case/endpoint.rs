@@ -17,6 +17,25 @@ pub enum Protocol {
     Mptcp,
 }
 
+/// The protocols of both endpoints. Written as `mptcp>tcp`: the client's, then the server's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pairing {
+    /// The client's.
+    pub client: Protocol,
+    /// The server's.
+    pub server: Protocol,
+}
+
+impl Pairing {
+    /// Every pairing, TCP alone first.
+    pub const ALL: [Pairing; 4] = [
+        Pairing { client: Protocol::Tcp, server: Protocol::Tcp },
+        Pairing { client: Protocol::Tcp, server: Protocol::Mptcp },
+        Pairing { client: Protocol::Mptcp, server: Protocol::Tcp },
+        Pairing { client: Protocol::Mptcp, server: Protocol::Mptcp },
+    ];
+}
+
 /// One end of the transfer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -1,11 +1,15 @@
 //! What a case says about one link.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Host, Offloads, is_default};
+
+/// How many carriages of one packet (or cell) the random stages of one direction of a link lose or corrupt at the most;
+/// every later carriage passes. The links keep to it, and the expectations of the oracles build on it. Explicit
+/// [`Fault`]s are not bound by it.
+pub const MAX_CARRIAGES: u32 = 4;
 
 /// A link of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -41,12 +45,6 @@ impl LinkId {
     }
 }
 
-impl fmt::Display for LinkId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.left(), self.right())
-    }
-}
-
 /// A direction on a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -67,15 +65,6 @@ impl Direction {
             Direction::Forward => Direction::Backward,
             Direction::Backward => Direction::Forward,
         }
-    }
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Direction::Forward => "forward",
-            Direction::Backward => "backward",
-        })
     }
 }
 

@@ -11,14 +11,19 @@
 mod endpoint;
 mod host;
 mod link;
+mod names;
 
 pub mod file;
 pub mod simpler;
 pub mod strategy;
+pub mod validate;
 
-pub use endpoint::{Chunks, Congestion, Endpoint, Pattern, Pause, Protocol, SocketOptions};
+pub use endpoint::{Chunks, Congestion, Endpoint, Pairing, Pattern, Pause, Protocol, SocketOptions};
 pub use host::{Host, Knobs, Offloads, Syncookies};
-pub use link::{Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, Outage, Packet, Rate, Reorder};
+pub use link::{
+    Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate, Reorder,
+};
+pub use names::ParseNameError;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -118,6 +123,11 @@ impl Case {
         if self.client.host <= self.server.host { Direction::Forward } else { Direction::Backward }
     }
 
+    /// The protocols of both endpoints.
+    pub fn pairing(&self) -> Pairing {
+        Pairing { client: self.client.protocol, server: self.server.protocol }
+    }
+
     /// Whether both endpoints ask for MPTCP.
     pub fn is_mptcp(&self) -> bool {
         self.client.protocol == Protocol::Mptcp && self.server.protocol == Protocol::Mptcp
@@ -135,6 +145,11 @@ pub enum Family {
     V6,
     /// IPv4 on the wire, IPv6 sockets with v4-mapped addresses (`::ffff:10.0.1.1`) at both ends.
     V4Mapped,
+}
+
+impl Family {
+    /// Every family.
+    pub const ALL: [Family; 3] = [Family::V4, Family::V6, Family::V4Mapped];
 }
 
 /// Which of the server's addresses the client connects to.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::campaign::{Replay, Replayed, Rules};
 use crate::case::{Case, file, strategy};
+use crate::endpoint::plant::Plant;
 use crate::oracle::Kind;
 use crate::report::words;
 use crate::seed::Seed;
@@ -50,7 +51,7 @@ pub struct Args {
 
     /// Plant a fault, to see that it is found
     #[arg(long, value_name = "NAME", hide = true)]
-    plant: Option<String>,
+    plant: Option<Plant>,
 }
 
 const EXAMPLES: &str = "\
@@ -65,8 +66,7 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(cases) => cases,
         Err(error) => return exit::fail(exit::USAGE, error),
     };
-    let wish = world::Wish { jobs: args.jobs, plant: args.plant.as_deref() };
-    let world = match world::open(&wish) {
+    let world = match world::open(args.plant) {
         Ok(world) => Arc::from(world),
         Err(error) => return exit::fail(args.code(exit::UNABLE), error),
     };

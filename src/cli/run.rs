@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::campaign::{self, Campaign, Known, Options, Rules};
 use crate::case::strategy;
+use crate::endpoint::plant::Plant;
 use crate::report::json::JsonLines;
 use crate::report::terminal::Terminal;
 use crate::report::{Event, Report};
@@ -82,7 +83,7 @@ pub struct Args {
 
     /// Plant a fault, to see that it is found
     #[arg(long, value_name = "NAME", hide = true)]
-    plant: Option<String>,
+    plant: Option<Plant>,
 }
 
 const EXAMPLES: &str = "\
@@ -103,7 +104,7 @@ pub fn run(args: &Args) -> ExitCode {
         }
     }
     let jobs = args.jobs.unwrap_or_else(options::default_jobs);
-    let world = match world::open(&world::Wish { jobs, plant: args.plant.as_deref() }) {
+    let world = match world::open(args.plant) {
         Ok(world) => Arc::from(world),
         Err(error) => return exit::fail(exit::UNABLE, error),
     };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::campaign::{Rules, Shrink, ShrinkError};
 use crate::case::file;
+use crate::endpoint::plant::Plant;
 use crate::report::terminal::Terminal;
 
 use super::options::{self, Shrinking};
@@ -34,7 +35,7 @@ pub struct Args {
 
     /// Plant a fault, to see that it is found
     #[arg(long, value_name = "NAME", hide = true)]
-    plant: Option<String>,
+    plant: Option<Plant>,
 }
 
 const EXAMPLES: &str = "\
@@ -49,7 +50,7 @@ pub fn run(args: &Args) -> ExitCode {
         Err(error) => return exit::fail(exit::USAGE, error),
     };
     let jobs = args.jobs.unwrap_or_else(options::default_jobs);
-    let world = match world::open(&world::Wish { jobs, plant: args.plant.as_deref() }) {
+    let world = match world::open(args.plant) {
         Ok(world) => Arc::from(world),
         Err(error) => return exit::fail(exit::UNABLE, error),
     };

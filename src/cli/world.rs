@@ -2,20 +2,13 @@
 
 use std::fs;
 
+use crate::endpoint::plant::Plant;
+use crate::world::host::{HostOptions, HostWorld};
 use crate::world::{World, WorldError};
 
-/// What the command line says about the world.
-#[derive(Debug)]
-pub struct Wish<'a> {
-    /// How many cases will run at once.
-    pub jobs: usize,
-    /// A fault planted on purpose, to see that it is found.
-    pub plant: Option<&'a str>,
-}
-
-/// Opens it, or says what this machine lacks.
-pub fn open(_wish: &Wish<'_>) -> Result<Box<dyn World>, WorldError> {
-    Err(WorldError::Unable("there is no world to run cases in yet".to_owned()))
+/// Opens it, or says what this machine lacks. `plant`: a fault planted on purpose, to see that it is found.
+pub fn open(plant: Option<Plant>) -> Result<Box<dyn World>, WorldError> {
+    Ok(Box::new(HostWorld::new(HostOptions { plant, ..HostOptions::default() })?))
 }
 
 /// The kernel of this machine, as `uname -rv` shows it.

@@ -1,1 +1,30 @@
-//! To come.
+//! Copying: sending the bytes of one stream and reading another over one connected socket.
+//!
+//! [`Copier`] is the machine: it is told what happened ([`Event`]) and answers what to do next ([`Action`]). It holds no
+//! descriptor, reads no clock and draws nothing but from its plan's seed, so the endpoints, the property tests and the
+//! fuzz target drive one and the same machine. [`drive`] is the driver that feeds it from poll(2).
+//!
+//! What the bytes are, and whether those that arrive are right, is not known here.
+
+mod cut;
+mod drive;
+mod machine;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod model;
+mod plan;
+mod progress;
+#[cfg(test)]
+mod properties;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+pub use drive::drive;
+pub use machine::{Action, CALLS, Copier, Event, Ready, STATES};
+pub use plan::{Ended, Outcome, Plan, When};
+pub use progress::Progress;
+pub use socket::Socket;
+
+/// The size of the buffers, and so the most that one call moves, in bytes.
+pub const BUFFER: usize = 64 * 1024;

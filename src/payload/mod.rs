@@ -1,17 +1,30 @@
 //! Payload by formula: every byte of every stream of a case follows from the seed, so nobody keeps a copy to compare with.
+//!
+//! [`Payload`] is the formula. It can be inverted: a piece of a stream tells which stream it belongs to, and where in it
+//! ([`Payload::locate`]). [`Checker`] compares what arrives with the formula, in bounded memory, and names what went
+//! wrong. How wrong bytes are judged is for the oracle to say.
+
+mod arrival;
+mod checker;
+mod diagnosis;
+mod formula;
+mod hex;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::seed::Seed;
+pub use checker::{Checker, WINDOW};
+pub use formula::{CONNECTIONS, LENGTH, Location, Payload};
 
 /// Which byte stream of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StreamId {
     /// The endpoint that sends it.
     pub sender: Sender,
-    /// The connection it belongs to, from 0.
+    /// The connection it belongs to, from 0, below [`CONNECTIONS`].
     pub connection: u16,
 }
 
@@ -23,49 +36,6 @@ pub enum Sender {
     Client,
     /// The endpoint that listens.
     Server,
-}
-
-/// The bytes of one stream.
-#[derive(Clone, Copy, Debug)]
-pub struct Payload;
-
-impl Payload {
-    /// The bytes of `stream` in a case with this seed.
-    pub fn new(_seed: Seed, _stream: StreamId) -> Payload {
-        todo!()
-    }
-
-    /// Writes the bytes from `offset` on into `buffer`.
-    pub fn fill(&self, _offset: u64, _buffer: &mut [u8]) {
-        todo!()
-    }
-}
-
-/// Compares what arrives with what was sent, as it arrives, in bounded memory.
-#[derive(Debug)]
-pub struct Checker;
-
-impl Checker {
-    /// Expects the `length` bytes of `stream`.
-    pub fn new(_seed: Seed, _stream: StreamId, _length: u64) -> Checker {
-        todo!()
-    }
-
-    /// Takes the next bytes that arrived.
-    pub fn feed(&mut self, _bytes: &[u8]) {
-        todo!()
-    }
-
-    /// How many bytes have arrived.
-    pub fn received(&self) -> u64 {
-        todo!()
-    }
-
-    /// Ends the comparison. `end_of_stream`: whether the peer ended its stream, so that missing bytes are truncation;
-    /// without it (a stall, an error) a clean prefix is no mismatch.
-    pub fn finish(self, _end_of_stream: bool) -> Option<Mismatch> {
-        todo!()
-    }
 }
 
 /// How what arrived differs from what was sent.

@@ -1,0 +1,80 @@
+//! The evidence of a run: what is kept beside a finding, for people and for the shrinker.
+//!
+//! A folder holds `observation.json`; `faults.toml`, everything that a random stage did, as explicit faults by link and
+//! direction; and for each link its packet log as `ns1-ns2.log` (text) and `ns1-ns2.pcapng`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::case::{Direction, Fault, LinkId};
+use crate::link::LinkLog;
+use crate::observation::Observation;
+
+/// The file that holds the observation.
+pub const OBSERVATION: &str = "observation.json";
+/// The file that holds the faults.
+pub const FAULTS: &str = "faults.toml";
+
+/// What a run leaves to look at.
+#[derive(Debug)]
+pub struct Evidence {
+    /// The packets of each link.
+    pub links: Vec<LinkLog>,
+}
+
+/// What was done to single packets of one link.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct LinkFaults {
+    forward: Vec<Fault>,
+    backward: Vec<Fault>,
+}
+
+/// A file of the evidence that could not be written or read.
+#[derive(Debug, thiserror::Error)]
+#[error("evidence {path}: {error}")]
+pub struct EvidenceError {
+    path: PathBuf,
+    error: Box<dyn std::error::Error + Send + Sync>,
+}
+
+fn at<E: Into<Box<dyn std::error::Error + Send + Sync>>>(path: &Path) -> impl FnOnce(E) -> EvidenceError {
+    |error| EvidenceError { path: path.to_owned(), error: error.into() }
+}
+
+impl Evidence {
+    /// Writes everything to `folder`, which exists.
+    pub fn write(&self, folder: &Path, observation: &Observation) -> Result<(), EvidenceError> {
+        let path = folder.join(OBSERVATION);
+        let json = serde_json::to_vec_pretty(observation).map_err(at(&path))?;
+        std::fs::write(&path, json).map_err(at(&path))?;
+
+        let path = folder.join(FAULTS);
+        let faults: BTreeMap<LinkId, LinkFaults> = self.links.iter().map(|log| (log.id, faults_of(log))).collect();
+        let text = toml::to_string(&faults).map_err(at(&path))?;
+        std::fs::write(&path, text).map_err(at(&path))?;
+
+        for log in &self.links {
+            let path = folder.join(format!("{}.log", log.id));
+            log.write_text(&path).map_err(at::<io::Error>(&path))?;
+            let path = folder.join(format!("{}.pcapng", log.id));
+            log.write_pcapng(&path).map_err(at::<io::Error>(&path))?;
+        }
+        Ok(())
+    }
+}
+
+fn faults_of(log: &LinkLog) -> LinkFaults {
+    LinkFaults { forward: log.faults(Direction::Forward), backward: log.faults(Direction::Backward) }
+}
+
+/// Reads the faults that a run left in `folder`: forward and backward of each link.
+pub fn read_faults(folder: &Path) -> Result<BTreeMap<LinkId, [Vec<Fault>; 2]>, EvidenceError> {
+    let path = folder.join(FAULTS);
+    let text = std::fs::read_to_string(&path).map_err(at(&path))?;
+    let faults: BTreeMap<LinkId, LinkFaults> = toml::from_str(&text).map_err(at(&path))?;
+    Ok(faults.into_iter().map(|(link, faults)| (link, [faults.forward, faults.backward])).collect())
+}

@@ -1,0 +1,218 @@
+//! One case, from the empty namespace to its observation.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::unistd::Pid;
+
+use super::evidence::Evidence;
+use super::protocol::Errand;
+use super::{settle, watch};
+use crate::case::{Host, LinkId};
+use crate::copier::Progress;
+use crate::endpoint::plant::Plant;
+use crate::endpoint::{self, Rendezvous, endpoint_of};
+use crate::link::Relay;
+use crate::net::{NetError, counters};
+use crate::observation::{End, HostStory, Observation, SocketState, Story, Timings};
+use crate::oracle::Expectation;
+use crate::payload;
+use crate::topology::{self, Topology};
+
+/// Why a case did not come to an observation.
+pub(super) enum RunError {
+    /// This machine cannot run it.
+    Unable(String),
+    /// Trouble of our own.
+    Trouble(String),
+}
+
+impl From<NetError> for RunError {
+    fn from(error: NetError) -> RunError {
+        RunError::Trouble(error.to_string())
+    }
+}
+
+/// What the kernel refuses or has run out of is the machine's state, which its owner can mend; the error says how.
+fn unable_or_trouble(error: NetError) -> RunError {
+    match error.errno() {
+        Some(Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EOPNOTSUPP | Errno::ENOMEM | Errno::EMFILE) => {
+            RunError::Unable(error.to_string())
+        }
+        _ => error.into(),
+    }
+}
+
+fn trouble(what: &str) -> impl FnOnce(std::io::Error) -> RunError {
+    move |error| RunError::Trouble(format!("{what}: {error}"))
+}
+
+/// Runs a case in this process.
+pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> {
+    let case = &errand.case;
+    pin(&errand.cpus)?;
+    let start = Instant::now();
+    let mut topology = topology::build(case, &topology::Options { capture: errand.capture, carrier: errand.carrier })
+        .map_err(unable_or_trouble)?;
+    let relay = Relay::start_with(case.seed, topology.take_wirings(), errand.plant == Some(Plant::TwoLosses))
+        .map_err(trouble("start the links"))?;
+    let built = Instant::now();
+
+    let transfer = transfer(errand, &topology, &relay)?;
+    known_protocols(&transfer)?;
+    let moved = Instant::now();
+    relay.heal();
+    let left = match transfer.end {
+        End::Finished => settle::settle(&topology, case, Expectation::of(case).settle)?,
+        End::Stalled { .. } | End::OutOfTime => BTreeMap::new(),
+    };
+    let settled = Instant::now();
+
+    let links = relay.stop();
+    let mut seen = transfer.trouble;
+    seen.extend(links.iter().flat_map(|log| log.trouble.iter().map(|text| format!("{}: {text}", log.id))));
+    seen.extend(topology.device_drops()?);
+    let observation = Observation {
+        end: transfer.end,
+        client: transfer.client,
+        server: transfer.server,
+        hosts: hosts(&topology, transfer.stalled, left)?,
+        links: links.iter().map(|log| (log.id, log.story.clone())).collect::<BTreeMap<LinkId, _>>(),
+        trouble: seen,
+        kernel: kernel(),
+        timings: Timings { setup: built - start, transfer: moved - built, settle: settled - moved },
+    };
+    Ok((observation, Evidence { links }))
+}
+
+/// A socket that this kernel does not know is no finding.
+fn known_protocols(transfer: &Transfer) -> Result<(), RunError> {
+    for story in [&transfer.client, &transfer.server] {
+        if let Some(error) = story.error.as_ref().filter(|error| error.call == "socket") {
+            return Err(RunError::Unable(format!(
+                "this kernel gives no socket of the case's protocol and family ({}): MPTCP needs CONFIG_MPTCP and \
+                 net.mptcp.enabled=1, IPv6 needs CONFIG_IPV6; `whitewater doctor` tells more",
+                error.errno
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What the transfer itself showed.
+struct Transfer {
+    end: End,
+    client: Story,
+    server: Story,
+    stalled: BTreeMap<Host, Vec<SocketState>>,
+    trouble: Vec<String>,
+}
+
+/// Runs both endpoints to their end, or stops them.
+fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Transfer, RunError> {
+    let case = &errand.case;
+    let expectation = Expectation::of(case);
+    let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+        .map_err(|errno| RunError::Trouble(format!("eventfd: {errno}")))?;
+    let progress = [Progress::default(), Progress::default()];
+    let (ended, ends) = std::sync::mpsc::channel();
+    let (for_client, for_server) = Rendezvous::pair();
+
+    std::thread::scope(|scope| {
+        let spawn = |side, progress, rendezvous| {
+            let ended = ended.clone();
+            let stop = stop.as_fd();
+            scope.spawn(move || endpoint_thread(errand, topology, side, stop, progress, rendezvous, ended))
+        };
+        let server = spawn(payload::Sender::Server, &progress[1], for_server);
+        let client = spawn(payload::Sender::Client, &progress[0], for_client);
+        drop(ended);
+        let end = watch::watch(&ends, [&progress[0], &progress[1]], &expectation, || relay.heal());
+        let mut trouble = Vec::new();
+        let mut stalled = BTreeMap::new();
+        if end != End::Finished {
+            match settle::sockets(topology, case) {
+                Ok(sockets) => stalled = sockets,
+                Err(error) => trouble.push(error.to_string()),
+            }
+            stop.write(1).map_err(|errno| RunError::Trouble(format!("eventfd: {errno}")))?;
+        }
+        let mut story = |name: &str, thread: std::thread::ScopedJoinHandle<'_, Result<Story, String>>| {
+            let result = thread.join().unwrap_or_else(|_| Err("panicked".into()));
+            result.unwrap_or_else(|text| {
+                trouble.push(format!("the {name} {text}"));
+                Story::default()
+            })
+        };
+        let client = story("client", client);
+        let server = story("server", server);
+        Ok(Transfer { end, client, server, stalled, trouble })
+    })
+}
+
+/// The life of an endpoint's thread.
+fn endpoint_thread(
+    errand: &Errand,
+    topology: &Topology,
+    side: payload::Sender,
+    stop: BorrowedFd<'_>,
+    progress: &Progress,
+    rendezvous: Rendezvous,
+    ended: Sender<()>,
+) -> Result<Story, String> {
+    let case = &errand.case;
+    let host = endpoint_of(case, side).host;
+    topology.namespace(host).enter().map_err(|error| format!("could not enter {host}: {error}"))?;
+    let address = match side {
+        payload::Sender::Client => topology::connect_target(case),
+        payload::Sender::Server => topology::listen_address(case),
+    };
+    let story =
+        endpoint::run(&endpoint::Errand { case, side, address, stop, progress, plant: errand.plant }, rendezvous);
+    // The watcher may be gone already where it has given up: then nobody waits for this.
+    let _ = ended.send(());
+    Ok(story)
+}
+
+/// Ties this thread, and the threads it will start, to some CPUs.
+fn pin(cpus: &[usize]) -> Result<(), RunError> {
+    if cpus.is_empty() {
+        return Ok(());
+    }
+    let mut set = CpuSet::new();
+    cpus.iter()
+        .try_for_each(|&cpu| set.set(cpu))
+        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
+        .map_err(|errno| RunError::Trouble(format!("sched_setaffinity to CPUs {cpus:?}: {errno}")))
+}
+
+fn hosts(
+    topology: &Topology,
+    mut stalled: BTreeMap<Host, Vec<SocketState>>,
+    mut left: BTreeMap<Host, Vec<SocketState>>,
+) -> Result<BTreeMap<Host, HostStory>, NetError> {
+    Host::ALL
+        .into_iter()
+        .map(|host| {
+            // A fresh namespace counts from zero, and the wire is silent before the transfer: no reading before it.
+            let mut counters = counters::read(topology.namespace(host))?;
+            counters.retain(|_, value| *value != 0);
+            let stalled_sockets = stalled.remove(&host).unwrap_or_default();
+            let left_sockets = left.remove(&host).unwrap_or_default();
+            Ok((host, HostStory { counters, stalled_sockets, left_sockets }))
+        })
+        .collect()
+}
+
+/// The kernel: release and version, as `uname -rv` shows them.
+fn kernel() -> String {
+    match nix::sys::utsname::uname() {
+        Ok(name) => format!("{} {}", name.release().to_string_lossy(), name.version().to_string_lossy()),
+        Err(errno) => format!("unknown: {errno}"),
+    }
+}

@@ -1,0 +1,131 @@
+//! The driver over real sockets.
+
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use socket2::Socket as Socket2;
+
+use super::*;
+use crate::case::{Chunks, Pattern, Pause};
+use crate::payload::{Checker, Payload, Sender, StreamId};
+use crate::seed::Seed;
+
+const SEED: Seed = Seed(11);
+
+/// What one end of a real connection came to: the outcome, and whether all it read was right.
+fn run_end(mut socket: Socket2, plan: Plan, peer_sends: u64, sender: Sender, stop: &OwnedFd) -> Outcome {
+    let other = if sender == Sender::Client { Sender::Server } else { Sender::Client };
+    let payload = Payload::new(SEED, StreamId { sender, connection: 0 });
+    let mut checker = Checker::new(SEED, StreamId { sender: other, connection: 0 }, peer_sends);
+    socket.set_nonblocking(true).unwrap();
+    let progress = Progress::new();
+    let outcome = drive(
+        plan,
+        &mut socket,
+        &mut |offset, buffer| payload.fill(offset, buffer),
+        &mut |bytes| checker.feed(bytes),
+        &progress,
+        stop.as_fd(),
+    );
+    assert_eq!((progress.sent(), progress.received()), (outcome.sent, outcome.received));
+    assert_eq!(progress.state(), outcome.state);
+    assert_eq!(checker.finish(outcome.end_of_stream), None);
+    outcome
+}
+
+fn run_both(pair: (Socket2, Socket2), client: Plan, server: Plan) -> (Outcome, Outcome) {
+    let (stop, _never) = never_stops();
+    let (sends, peer_sends) = (client.send, server.send);
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| run_end(pair.0, client, peer_sends, Sender::Client, &stop));
+        let server = scope.spawn(|| run_end(pair.1, server, sends, Sender::Server, &stop));
+        (client.join().unwrap(), server.join().unwrap())
+    })
+}
+
+/// A descriptor that becomes readable once the stream is dropped.
+fn never_stops() -> (OwnedFd, UnixStream) {
+    let (stop, held) = UnixStream::pair().unwrap();
+    (stop.into(), held)
+}
+
+fn unix_pair() -> (Socket2, Socket2) {
+    let (left, right) = UnixStream::pair().unwrap();
+    (OwnedFd::from(left).into(), OwnedFd::from(right).into())
+}
+
+fn tcp_pair() -> (Socket2, Socket2) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client.into(), listener.accept().unwrap().0.into())
+}
+
+fn assert_done(outcome: Outcome, sent: u64, received: u64) {
+    let expected = Outcome { sent, received, shut_down: true, end_of_stream: true, ended: Ended::Done, state: "done" };
+    assert_eq!(outcome, expected);
+}
+
+#[test]
+fn both_ends_of_a_connection_copy_everything() {
+    for pair in [unix_pair(), tcp_pair()] {
+        let client = Plan { send: 3_000_001, seed: SEED, name: "client", ..Plan::default() };
+        let server = Plan { send: 70_000, seed: SEED, name: "server", ..Plan::default() };
+        let (client, server) = run_both(pair, client, server);
+        assert_done(client, 3_000_001, 70_000);
+        assert_done(server, 70_000, 3_000_001);
+    }
+}
+
+#[test]
+fn every_pattern_copies_everything_in_both_directions() {
+    let rest = Duration::from_micros(50);
+    for pattern in [
+        Pattern::Whole,
+        Pattern::Fixed(1448),
+        Pattern::Uniform { min: 1, max: 9000 },
+        Pattern::PowersOfTwo { max: 65536 },
+        Pattern::Dribble { bytes: 500 },
+        Pattern::Bursts { chunk: 700, every: 8000, rest },
+        Pattern::Around { unit: 4096 },
+    ] {
+        let chunks = Chunks { pattern, pauses: vec![Pause { at: 77_777, lasts: Duration::from_millis(2) }] };
+        let plan = |name| Plan {
+            send: 200_000,
+            write: chunks.clone(),
+            read: chunks.clone(),
+            seed: SEED,
+            name,
+            ..Plan::default()
+        };
+        let (client, server) = run_both(tcp_pair(), plan("client"), plan("server"));
+        assert_done(client, 200_000, 200_000);
+        assert_done(server, 200_000, 200_000);
+    }
+}
+
+#[test]
+fn data_crosses_a_half_closed_connection() {
+    let client = Plan { send: 100_000, ..Plan::default() };
+    let server = Plan { send: 100_000, start: When::AfterEnd, shut_down: When::AfterEnd, ..Plan::default() };
+    let (client, server) = run_both(tcp_pair(), client, server);
+    assert_done(client, 100_000, 100_000);
+    assert_done(server, 100_000, 100_000);
+}
+
+#[test]
+fn a_copier_that_waits_stops_when_told() {
+    let (socket, _peer) = tcp_pair();
+    let (stop, held) = never_stops();
+    let begin = Instant::now();
+    let outcome = std::thread::scope(|scope| {
+        let end = scope.spawn(|| run_end(socket, Plan { send: 10, ..Plan::default() }, 5, Sender::Client, &stop));
+        std::thread::sleep(Duration::from_millis(20));
+        drop(held);
+        end.join().unwrap()
+    });
+    assert_eq!(outcome.ended, Ended::Stopped);
+    assert_eq!((outcome.sent, outcome.state), (10, "waiting for the peer's end"));
+    assert!(begin.elapsed() < Duration::from_secs(10));
+}
