@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::model::{Answer, Cuts, Params, run};
+use crate::copier::model::{Answer, Cuts, Params, run};
 
 fn number() -> impl Strategy<Value = u32> {
     prop_oneof![0..20u32, 0..3000u32, 65530..65542u32, any::<u32>()]
