@@ -14,7 +14,7 @@ use crate::payload::LENGTH;
 use crate::seed::Seed;
 
 /// How many steps a run may go on for once the script is over.
-const STEPS_AFTER_SCRIPT: u32 = 2000;
+const STEPS_AFTER_SCRIPT: u32 = 256;
 
 /// How many reads bring bytes once the script is over, before the stream ends.
 const READS_AFTER_SCRIPT: u32 = 3;
