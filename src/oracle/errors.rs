@@ -20,9 +20,10 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     }
 }
 
-/// Whether an error is the kind that a trouble at the other end shows as.
-fn follows(error: &CallError) -> bool {
-    matches!(error.errno.as_str(), "ECONNRESET" | "EPIPE")
+/// Whether an error is the kind that trouble at the other end shows as: a RST came in. Whoever calls shutdown first
+/// after that is told that there is no connection.
+pub fn follows(error: &CallError) -> bool {
+    matches!((error.call.as_str(), error.errno.as_str()), (_, "ECONNRESET" | "EPIPE") | ("shutdown", "ENOTCONN"))
 }
 
 /// Whether a reset is what SYN cookies cost. A server that keeps no state checks its cookie against the first segment
