@@ -2,7 +2,7 @@
 //!
 //! 1. The case is run again a few times, to learn whether it fails for certain. Where it does not, every candidate is
 //!    given several attempts.
-//! 2. Its parameters are made simpler, greedily, as long as a simpler case fails with the same signature.
+//! 2. Its parameters are made simpler, greedily, as long as a simpler case fails and looks the same ([`Verdict::resembles`]).
 //! 3. What its links did at random in the failing run is written out as single faults, and these are thinned out.
 //! 4. The result is run [`VERIFY_RUNS`](super::verify::VERIFY_RUNS) times; where it does not fail in all of them, an
 //!    earlier, larger case that does is taken instead.
