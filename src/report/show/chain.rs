@@ -76,13 +76,18 @@ fn on_link(case: &Case, id: LinkId) -> Vec<String> {
 
 fn lines(columns: &[Column]) -> String {
     let mut at = vec![2];
-    for column in columns {
-        let least = match column.top {
-            Top::Host(_) => 3,
-            Top::Line(_) => SHORTEST,
+    // What stands below a host may reach below a line that has nothing below itself.
+    let mut over = 0;
+    for (index, column) in columns.iter().enumerate() {
+        let below = column.below.iter().map(|text| text.chars().count() + 2).max().unwrap_or(0).max(over);
+        let bare = columns.get(index + 1).is_none_or(|next| next.below.is_empty());
+        let width = match column.top {
+            Top::Host(_) if bare => 4,
+            Top::Host(_) => below.max(4),
+            Top::Line(_) => below.max(SHORTEST + 1),
         };
-        let below = column.below.iter().map(|text| text.chars().count() + 1).max().unwrap_or(0);
-        at.push(at[at.len() - 1] + least.max(below) + 1);
+        over = below.saturating_sub(width);
+        at.push(at[index] + width);
     }
     let mut text = vec![Vec::new()];
     let (mut from, ends) = (0, at.clone());

@@ -62,7 +62,7 @@ fn a_rough_case_is_told_completely() {
 #[test]
 fn a_saved_finding_is_told_with_its_case() {
     let finding = Record {
-        verdict: "client>server: bit flip at byte 70 of 100, 1 bytes long".into(),
+        verdict: "client>server: bit flip at byte 70 of 100, 1 byte long".into(),
         signature: "Corrupt: bit flip client>server".into(),
         kernel: "6.18.44 #1 SMP".into(),
         world: "host".into(),
@@ -88,6 +88,7 @@ fn a_corruption_is_told_with_its_bytes() {
     let mut case = Case::default();
     (case.client.payload, case.server.payload) = (100, 5);
     let mut seen = healthy::observation(&case);
+    seen.client.error = Some(CallError { call: "recv".into(), errno: "ECONNRESET".into(), sent: 100, received: 5 });
     seen.server.mismatch = Some(Mismatch {
         kind: Damage::BitFlip,
         offset: 70,
@@ -106,7 +107,7 @@ fn a_stall_is_told_with_its_sockets() {
     seen.end = End::Stalled { idle: millis(9250) };
     seen.client.sent = 40_000;
     seen.client.state = "writing".into();
-    seen.client.error = Some(CallError { call: "send".into(), errno: "ENOBUFS".into(), sent: 40_000, received: 0 });
+    (seen.client.shut_down, seen.client.end_of_stream) = (false, false);
     seen.client.refused_options.push("TCP_CONGESTION bbr: ENOENT".into());
     seen.server.received = 30_000;
     (seen.server.shut_down, seen.server.end_of_stream) = (false, false);

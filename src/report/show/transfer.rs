@@ -23,6 +23,7 @@ pub fn rows(case: &Case) -> Vec<(String, String)> {
             faults(&mut rows, case, id, direction);
         }
     }
+    rows.push(row("seed", case.seed.to_string()));
     if let Some(finding) = &case.finding {
         record(&mut rows, finding);
     }
@@ -34,7 +35,7 @@ fn row(word: &str, said: String) -> (String, String) {
 }
 
 fn connection(case: &Case) -> String {
-    let Case { client, server, seed, .. } = case;
+    let Case { client, server, .. } = case;
     let mut text = match (client.protocol, server.protocol) {
         (one, other) if one == other => protocol(one).to_owned(),
         (client, server) => format!("{} to {}", protocol(client), protocol(server)),
@@ -57,7 +58,7 @@ fn connection(case: &Case) -> String {
     if case.cpus != 1 {
         text.push_str(&format!(", on {} CPUs", case.cpus));
     }
-    format!("{text}, seed {seed}")
+    text
 }
 
 fn endpoint(rows: &mut Vec<(String, String)>, name: &str, endpoint: &Endpoint) {
