@@ -144,7 +144,8 @@ fn the_cases_of_a_killed_campaign_are_kept_and_told_by_the_next() {
     let (_, _, ended) = campaign.end();
     let in_flight = names(&ended.folder.path().join("findings/in-flight"));
     assert!(!in_flight.is_empty(), "cases were in flight");
-    let (code, out, err) = common::run(&["run", "--cases", "1", "--pairing", "tcp>tcp", "--link", "plain"], ended.folder.path());
+    let (code, out, err) =
+        common::run(&["run", "--cases", "1", "--pairing", "tcp>tcp", "--link", "plain"], ended.folder.path());
     assert_eq!(code, 0, "{out}\n{err}");
     assert!((out + &err).contains("interrupted"), "the next campaign tells of them");
     let kept = names(&ended.folder.path().join("findings/interrupted"));
