@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::bench::Bench;
+use super::bench::{Bench, discard};
 use super::known::Known;
 use super::pool::{Done, Job, Keep, Pool};
 use super::rules::Rules;
@@ -247,6 +247,8 @@ impl Drive<'_> {
         } else if verdict.kind == Kind::HarnessError {
             self.trouble(done, &verdict, flight.seed, evidence)?;
         }
+        // Whatever was worth keeping has been moved.
+        discard(evidence.map(Path::to_owned));
         self.store.end(flight.seed)?;
         if unable {
             return Ok(Some(verdict.what));

@@ -50,6 +50,18 @@ fn a_bug_that_shows_a_hundred_times_is_one_finding_with_a_count() {
 }
 
 #[test]
+fn evidence_is_kept_of_the_first_hit_and_of_those_that_run_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = FakeWorld::new(|_: &Case, _| CORRUPT);
+    let mut campaign = campaign(folder.path(), 200, world.clone());
+    campaign.options.limits.tests = 0;
+    let (summary, events) = run(&campaign);
+    assert_eq!(summary.findings[0].count, 200);
+    assert!((1..=8).contains(&world.kept.load(Ordering::SeqCst)), "{:?}", world.kept);
+    assert!(!events.iter().any(|event| matches!(event, Event::ShrinkStep { .. } | Event::Shrunk { .. })));
+}
+
+#[test]
 fn a_finding_is_saved_with_its_record() {
     let folder = tempfile::tempdir().unwrap();
     let (summary, _) = run(&campaign(folder.path(), 20, FakeWorld::new(big)));
