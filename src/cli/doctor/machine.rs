@@ -55,8 +55,8 @@ pub fn findings(folder: &Path) -> Check {
     match tempfile::NamedTempFile::new_in(there) {
         Ok(_) => space(WHAT, there, &format!("can be saved in {}", folder.display())),
         Err(error) => {
-            let found = format!("cannot be saved in {}: {error}", folder.display());
-            Check::broken(WHAT, found, "choose a folder that you may write to with `--findings FOLDER`")
+            let found = format!("cannot be saved in {}: {}", folder.display(), error.kind());
+            Check::lacking(WHAT, found, "choose a folder that you may write to with `--findings FOLDER`")
         }
     }
 }
@@ -117,7 +117,7 @@ impl Tools {
 pub fn fuzzing(tools: &Tools) -> Check {
     let all = [
         (tools.has_cargo_fuzz(), "cargo-fuzz", "`cargo install cargo-fuzz`"),
-        (tools.has_nightly(), "a nightly toolchain", "`rustup toolchain install nightly`"),
+        (tools.has_nightly(), "nightly toolchain", "`rustup toolchain install nightly`"),
     ];
     let missing: Vec<_> = all.iter().filter(|(there, ..)| !there).collect();
     if missing.is_empty() {
@@ -144,7 +144,7 @@ mod tests {
     fn a_folder_that_is_not_there_yet_is_judged_by_the_one_it_would_lie_in() {
         let root = tempfile::tempdir().expect("tempdir");
         let check = findings(&root.path().join("not/yet"));
-        assert!(check.state != State::Broken && check.found.contains("not/yet"), "{check:?}");
+        assert!(check.found.starts_with("can be saved in") && check.found.contains("not/yet"), "{check:?}");
         assert!(!root.path().join("not").exists());
     }
 
@@ -152,8 +152,8 @@ mod tests {
     fn a_folder_that_is_a_file_cannot_take_findings() {
         let file = tempfile::NamedTempFile::new().expect("tempfile");
         let check = findings(&file.path().join("findings"));
-        assert_eq!(check.state, State::Broken);
-        assert!(check.fix.contains("--findings"));
+        assert_eq!(check.state, State::Lacking);
+        assert!(check.found.starts_with("cannot be saved in") && check.fix.contains("--findings"), "{check:?}");
     }
 
     #[test]
