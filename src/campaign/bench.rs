@@ -93,6 +93,11 @@ impl<'a> Bench<'a> {
         self.others.into_values().collect()
     }
 
+    /// Takes a case for one that does not fail, whatever it did in a single run.
+    pub fn refuse(&mut self, case: &Case) {
+        self.passed.insert(file::to_text(case));
+    }
+
     /// Forgets which cases passed: from now on they are given more attempts.
     pub fn forget(&mut self) {
         self.passed.clear();

@@ -135,9 +135,15 @@ fn cases_of_a_killed_campaign_are_kept_and_those_of_a_living_one_left_alone() {
 #[test]
 fn the_campaign_ends_with_its_first_finding_where_that_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let mut campaign = campaign(folder.path(), 0, FakeWorld::new(big));
+    let world = FakeWorld::new(|case: &Case, run| match case.client.payload {
+        50_000.. if run % 2 == 0 => CORRUPT,
+        50_000.. => Does::Fail { kind: Kind::Stalled, signature: "stalled: both" },
+        _ => Does::Pass,
+    });
+    let mut campaign = campaign(folder.path(), 0, world);
     (campaign.options.cases, campaign.options.until_finding) = (None, true);
     let (summary, _) = run(&campaign);
     assert_eq!((summary.stopped.clone(), summary.exit_code()), (Stopped::Finding, 1));
     assert!(summary.cases < 30, "{}", summary.cases);
+    assert_eq!(summary.findings.len(), 1, "what shows beside it is not asked for: {:?}", summary.findings);
 }
