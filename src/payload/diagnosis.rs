@@ -118,7 +118,9 @@ fn of_other_stream(expected: &Payload, origin: Location) -> Damage {
 /// How many bytes are wrong, where `end` bytes belong elsewhere or nowhere and `next` comes after them: where bytes at
 /// the border agree with both sides, as many as must be wrong.
 fn extent(arrival: &Arrival<'_>, end: usize, next: Option<&Run>) -> u64 {
-    match next.and_then(|run| arrival.lag_of(run)) {
+    let in_place_at_end = next.is_none() && arrival.is_whole() && arrival.has_right_length();
+    let lag = if in_place_at_end { Some(0) } else { next.and_then(|run| arrival.lag_of(run)) };
+    match lag {
         // They stand in between.
         Some(lag) if is_between(lag, end) => lag as u64,
         // They stand instead.
