@@ -10,7 +10,7 @@ use crate::case::file;
 
 /// Signatures of known findings, each with a note.
 ///
-/// A signature that ends in `*` stands for every signature that begins like it.
+/// A `*` in a signature stands for anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     notes: BTreeMap<String, String>,
@@ -85,8 +85,10 @@ impl Known {
 
     /// The note on this signature, where it is known.
     pub fn note(&self, signature: &str) -> Option<&str> {
-        let matches = |known: &str| match known.strip_suffix('*') {
-            Some(beginning) => signature.starts_with(beginning),
+        let matches = |known: &str| match known.split_once('*') {
+            Some((beginning, end)) => {
+                signature.strip_prefix(beginning).is_some_and(|rest| rest.ends_with(end))
+            }
             None => signature == known,
         };
         self.notes.iter().find(|(known, _)| matches(known)).map(|(_, note)| note.as_str())

@@ -13,13 +13,27 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         verdict.kind,
         Kind::Corrupt | Kind::Truncated | Kind::Extra | Kind::Stalled | Kind::Reset | Kind::Leak
     );
-    let fallen_back = BOTH.into_iter().any(|side| run.story(side).mptcp.is_some_and(|state| state.fallback));
-    let found: Vec<&str> = [(fallen_back, "fallen back to TCP"), (rests_on_cookie(run), "SYN cookie")]
-        .into_iter()
-        .filter(|(holds, _)| concerned && *holds)
-        .map(|(_, name)| name)
-        .collect();
+    let found = [
+        (falls_back(run), "fallen back to TCP"),
+        (rests_on_cookie(run), "SYN cookie"),
+        (verdict.kind == Kind::Stalled && waits_for_low_water(run), "SO_RCVLOWAT on MPTCP"),
+    ];
+    let found: Vec<&str> = found.into_iter().filter(|(holds, _)| concerned && *holds).map(|(_, name)| name).collect();
     verdict.under(&found)
+}
+
+/// Whether an MPTCP socket carries its connection over plain TCP, for whatever reason.
+fn falls_back(run: &Run<'_>) -> bool {
+    BOTH.into_iter().any(|side| run.story(side).mptcp.is_some_and(|state| state.fallback))
+}
+
+/// Whether a reader on an MPTCP socket wants to be woken for so many bytes at once only.
+fn waits_for_low_water(run: &Run<'_>) -> bool {
+    !falls_back(run)
+        && BOTH.into_iter().any(|side| {
+            let options = &run.endpoint(side).options;
+            run.story(side).mptcp.is_some() && options.rcvlowat.is_some_and(|bytes| bytes > 1)
+        })
 }
 
 /// Whether the server made its connection from a SYN cookie.
@@ -29,7 +43,7 @@ fn rests_on_cookie(run: &Run<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::case::{Case, Syncookies};
+    use crate::case::{Case, Protocol, Syncookies};
     use crate::observation::{End, MptcpState};
     use crate::oracle::{healthy, judge};
 
@@ -50,6 +64,17 @@ mod tests {
         let both = judge(&case, &seen);
         assert_eq!(both.signature, format!("{} (fallen back to TCP, SYN cookie)", plain.signature));
         assert!(plain.resembles(&both.signature) && both.resembles(&fallen.signature));
+    }
+
+    #[test]
+    fn a_low_water_mark_on_an_mptcp_socket_is_told_of_a_stall() {
+        let mut case = Case::default();
+        case.client.protocol = Protocol::Mptcp;
+        case.server.protocol = Protocol::Mptcp;
+        case.client.options.rcvlowat = Some(2048);
+        let mut seen = healthy::observation(&case);
+        seen.end = End::Stalled { idle: Default::default() };
+        assert!(judge(&case, &seen).signature.ends_with(" (SO_RCVLOWAT on MPTCP)"), "{}", judge(&case, &seen).signature);
     }
 
     #[test]

@@ -117,12 +117,14 @@ fn surely_mptcp(run: &Run<'_>) -> bool {
     !run.expected.may_fall_back && !fallback::too_slow(run)
 }
 
-/// Nothing is in the way, nothing overtakes, and nobody knocks at a closed port: not even a SYN that was sent again after
-/// the listener was closed.
+/// Nothing is in the way, nothing overtakes, and nobody knocks at a closed port: not a SYN that was sent again after the
+/// listener was closed, nor the second acknowledgement of data or a FIN that a hasty timer sent twice (a tail loss probe,
+/// RFC 8985 section 7).
 fn plain(run: &Run<'_>) -> bool {
     let clean = losses::directions(run.case).all(|impairments| impairments == Default::default());
     let quiet = run.case.cpus == 1 && run.case.refusals == 0 && !fallback::too_slow(run);
-    clean && quiet && !run.case.is_mptcp()
+    let once = BOTH.into_iter().all(|side| run.counter(side, "Tcp.RetransSegs") == 0);
+    clean && quiet && once && !run.case.is_mptcp()
 }
 
 /// With cookies on overflow only, the length of the listener's queue decides: that is not in the case.
