@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::Pid;
@@ -12,7 +13,7 @@ use nix::unistd::Pid;
 use super::evidence::Evidence;
 use super::protocol::Errand;
 use super::{settle, watch};
-use crate::case::{Case, Host, LinkId};
+use crate::case::{Host, LinkId};
 use crate::copier::Progress;
 use crate::endpoint::{self, Rendezvous, endpoint_of};
 use crate::link::Relay;
@@ -36,6 +37,16 @@ impl From<NetError> for RunError {
     }
 }
 
+/// What the kernel refuses or has run out of is the machine's state, which its owner can mend; the error says how.
+fn unable_or_trouble(error: NetError) -> RunError {
+    match error.errno() {
+        Some(Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EOPNOTSUPP | Errno::ENOMEM | Errno::EMFILE) => {
+            RunError::Unable(error.to_string())
+        }
+        _ => error.into(),
+    }
+}
+
 fn trouble(what: &str) -> impl FnOnce(std::io::Error) -> RunError {
     move |error| RunError::Trouble(format!("{what}: {error}"))
 }
@@ -46,13 +57,12 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     pin(&errand.cpus)?;
     let start = Instant::now();
     let mut topology = topology::build(case, &topology::Options { capture: errand.capture, carrier: errand.carrier })
-        .map_err(|error| {
-        if error.is_missing_feature() { RunError::Unable(error.to_string()) } else { error.into() }
-    })?;
+        .map_err(unable_or_trouble)?;
     let relay = Relay::start(case.seed, topology.take_wirings()).map_err(trouble("start the links"))?;
     let built = Instant::now();
 
     let transfer = transfer(errand, &topology)?;
+    known_protocols(&transfer)?;
     let moved = Instant::now();
     relay.heal();
     let left = match transfer.end {
@@ -78,6 +88,20 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     Ok((observation, Evidence { links }))
 }
 
+/// A socket that this kernel does not know is no finding.
+fn known_protocols(transfer: &Transfer) -> Result<(), RunError> {
+    for story in [&transfer.client, &transfer.server] {
+        if let Some(error) = story.error.as_ref().filter(|error| error.call == "socket") {
+            return Err(RunError::Unable(format!(
+                "this kernel gives no socket of the case's protocol and family ({}): MPTCP needs CONFIG_MPTCP and \
+                 net.mptcp.enabled=1, IPv6 needs CONFIG_IPV6; `whitewater doctor` tells more",
+                error.errno
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// What the transfer itself showed.
 struct Transfer {
     end: End,
@@ -98,7 +122,7 @@ fn transfer(errand: &Errand, topology: &Topology) -> Result<Transfer, RunError> 
     let (for_client, for_server) = Rendezvous::pair();
 
     std::thread::scope(|scope| {
-        let mut spawn = |side, progress, rendezvous| {
+        let spawn = |side, progress, rendezvous| {
             let ended = ended.clone();
             let stop = stop.as_fd();
             scope.spawn(move || endpoint_thread(errand, topology, side, stop, progress, rendezvous, ended))
@@ -143,8 +167,8 @@ fn endpoint_thread(
     let host = endpoint_of(case, side).host;
     topology.namespace(host).enter().map_err(|error| format!("could not enter {host}: {error}"))?;
     let address = match side {
-        payload::Sender::Client => topology.connect_target(case),
-        payload::Sender::Server => topology.listen_address(case),
+        payload::Sender::Client => topology::connect_target(case),
+        payload::Sender::Server => topology::listen_address(case),
     };
     let story =
         endpoint::run(&endpoint::Errand { case, side, address, stop, progress, plant: errand.plant }, rendezvous);

@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Host, Offloads, is_default};
 
+/// How many carriages of one packet (or cell) the random stages of one direction of a link lose or corrupt at the most;
+/// every later carriage passes. The links keep to it, and the expectations of the oracles build on it. Explicit
+/// [`Fault`]s are not bound by it.
+pub const MAX_CARRIAGES: u32 = 4;
+
 /// A link of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LinkId {

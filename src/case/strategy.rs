@@ -1,1 +1,292 @@
-//! To come.
+//! Generators: which cases there are, and how likely each is.
+//!
+//! [`draw`] turns a seed into a case; [`cases`] is the same as a proptest [`Strategy`], whose values shrink by
+//! [`CaseTree`]. What may be drawn is narrowed by a [`Space`].
+//!
+//! Drawing works in swarm style: each case switches a random subset of [`Group`]s on and leaves the others at their
+//! plainest, so that a group is also met without the noise of all others. Within a group, boundary values get half the
+//! weight. Every drawn case is valid, and cheap enough that a healthy kernel mostly ends it within about a second:
+//! `cost` bounds its payload by what its links and buffers let through.
+
+mod cost;
+mod draw;
+mod endpoints;
+mod links;
+#[cfg(test)]
+mod tests;
+
+use proptest::prelude::Rng;
+use proptest::strategy::{NewTree, Strategy};
+use proptest::test_runner::TestRunner;
+
+use self::draw::Draw;
+use super::simpler::CaseTree;
+use super::{Address, Case, Congestion, Ending, Family, First, Host, Pairing, Second};
+use crate::seed::Seed;
+
+/// What can be switched on in a case, over a plain transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Group {
+    /// Chunk patterns of writes and reads.
+    Chunks,
+    /// Pauses of writers and readers.
+    Pauses,
+    /// SO_SNDBUF and SO_RCVBUF, before and after connect.
+    Buffers,
+    /// The other socket options.
+    Options,
+    /// Kernel knobs of the endpoints' hosts.
+    Knobs,
+    /// Who shuts down first, and when the other one sends.
+    Ending,
+    /// Connects that are refused.
+    Refusals,
+    /// MTUs of links.
+    Mtu,
+    /// Offloads of devices.
+    Offloads,
+    /// Two CPUs.
+    Cpus,
+    /// Loss on a link.
+    Loss,
+    /// Corruption on a link.
+    Corrupt,
+    /// Duplication on a link.
+    Duplicate,
+    /// Delay on a link, with or without jitter.
+    Delay,
+    /// Reordering on a link, with the delay that it needs.
+    Reorder,
+    /// A limited rate on a link.
+    Rate,
+    /// Outages of a link.
+    Outages,
+}
+
+impl Group {
+    /// Every group.
+    pub const ALL: [Group; 17] = [
+        Group::Chunks,
+        Group::Pauses,
+        Group::Buffers,
+        Group::Options,
+        Group::Knobs,
+        Group::Ending,
+        Group::Refusals,
+        Group::Mtu,
+        Group::Offloads,
+        Group::Cpus,
+        Group::Loss,
+        Group::Corrupt,
+        Group::Duplicate,
+        Group::Delay,
+        Group::Reorder,
+        Group::Rate,
+        Group::Outages,
+    ];
+
+    /// Whether this group impairs links: such a link goes through user space.
+    pub fn is_impairment(self) -> bool {
+        self >= Group::Loss
+    }
+
+    /// In which share of cases a group that is no impairment is switched on.
+    fn share(self) -> f64 {
+        match self {
+            Group::Chunks => 0.5,
+            Group::Options | Group::Ending => 0.35,
+            Group::Buffers | Group::Knobs => 0.25,
+            Group::Pauses => 0.2,
+            Group::Mtu | Group::Offloads => 0.15,
+            Group::Refusals | Group::Cpus => 0.1,
+            _ => 0.0,
+        }
+    }
+}
+
+/// Which links a case may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LinkFilter {
+    /// Plain ones and impaired ones: about two cases in five have an impaired link.
+    #[default]
+    Any,
+    /// Plain ones alone.
+    Plain,
+    /// In every case an impaired one; no loopback.
+    Impaired,
+}
+
+/// The share of cases with an impaired link, where [`LinkFilter::Any`] leaves the choice.
+const IMPAIRED_SHARE: f64 = 0.4;
+
+/// What may be drawn.
+///
+/// ```
+/// use whitewater::case::strategy::{LinkFilter, Space, draw};
+/// use whitewater::seed::Seed;
+///
+/// let space = Space { links: LinkFilter::Plain, size_max: 64 << 10, ..Space::default() };
+/// let case = draw(&space, Seed(7));
+/// assert!(case.client.payload <= 64 << 10 && case.links.values().all(|link| !link.is_impaired()));
+/// assert_eq!(case, draw(&space, Seed(7)));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Space {
+    /// The pairings; must not be empty.
+    pub pairings: Vec<Pairing>,
+    /// The address families; must not be empty.
+    pub families: Vec<Family>,
+    /// The hosts of client and server; must not be empty.
+    pub hosts: Vec<(Host, Host)>,
+    /// Which links. Where all of `hosts` is loopback, no link is impaired, whatever this says.
+    pub links: LinkFilter,
+    /// The most bytes of one direction.
+    pub size_max: u64,
+    /// The congestion control algorithms that the kernel has; may be empty.
+    pub congestions: Vec<Congestion>,
+    /// The groups that may be switched on.
+    pub groups: Vec<Group>,
+}
+
+/// The most bytes of one direction by default.
+pub const SIZE_MAX: u64 = 8 << 20;
+
+impl Default for Space {
+    fn default() -> Space {
+        let pairs = |client| Host::ALL.into_iter().map(move |server| (client, server));
+        Space {
+            pairings: Pairing::ALL.to_vec(),
+            families: Family::ALL.to_vec(),
+            hosts: Host::ALL.into_iter().flat_map(pairs).collect(),
+            links: LinkFilter::Any,
+            size_max: SIZE_MAX,
+            congestions: vec![Congestion::Reno, Congestion::Cubic],
+            groups: Group::ALL.to_vec(),
+        }
+    }
+}
+
+impl Space {
+    /// This space without MPTCP, for a kernel that has none. Where that leaves no pairing, TCP>TCP remains.
+    pub fn without_mptcp(mut self) -> Space {
+        self.pairings.retain(|pairing| *pairing == Pairing::default());
+        if self.pairings.is_empty() {
+            self.pairings.push(Pairing::default());
+        }
+        self
+    }
+
+    fn allows(&self, group: Group) -> bool {
+        self.groups.contains(&group)
+    }
+}
+
+/// Draws a case: the same one for the same space and seed. The case carries the seed.
+///
+/// # Panics
+/// Where the space has no pairing, no family or no hosts.
+pub fn draw(space: &Space, seed: Seed) -> Case {
+    let mut place = Draw::new(seed, "place");
+    let crossing: Vec<(Host, Host)> = space.hosts.iter().copied().filter(|(client, server)| client != server).collect();
+    let kinds: Vec<Group> = space.groups.iter().copied().filter(|group| group.is_impairment()).collect();
+    let impaired = match space.links {
+        LinkFilter::Plain => false,
+        LinkFilter::Any => place.chance(IMPAIRED_SHARE),
+        LinkFilter::Impaired => true,
+    } && !crossing.is_empty()
+        && !kinds.is_empty();
+    let hosts = place.pick(if impaired { &crossing } else { &space.hosts });
+    let pairing = place.pick(&space.pairings);
+
+    let mut case = Case { seed, family: place.pick(&space.families), ..Case::default() };
+    if place.chance(0.25) {
+        case.address = Address::Far;
+    }
+    (case.client.host, case.server.host) = hosts;
+    (case.client.protocol, case.server.protocol) = (pairing.client, pairing.server);
+
+    let groups = switch_on(space, seed, &case);
+    let on = |group: Group| groups.contains(&group);
+    if on(Group::Cpus) {
+        case.cpus = 2;
+    }
+    if on(Group::Refusals) {
+        case.refusals = Draw::new(seed, "refusals").pick(&[1, 1, 1, 2, 3]);
+    }
+    if on(Group::Ending) {
+        case.ending = draw_ending(&mut Draw::new(seed, "ending"));
+    }
+    if on(Group::Knobs) {
+        endpoints::knobs(&mut case);
+    }
+    if on(Group::Buffers) {
+        endpoints::buffers(&mut case);
+    }
+    if on(Group::Options) {
+        endpoints::options(&mut case, &space.congestions);
+    }
+    if on(Group::Mtu) {
+        links::mtus(&mut case);
+    }
+    if on(Group::Offloads) {
+        links::offloads(&mut case);
+    }
+    if impaired {
+        links::impair(&mut case, &kinds);
+    }
+    // From here on the payload, which depends on what buffers and links let through, and what depends on the payload.
+    let stall = on(Group::Pauses).then(|| endpoints::plan_stall(&mut case, on(Group::Buffers))).flatten();
+    endpoints::sizes(&mut case, space.size_max, stall);
+    if on(Group::Chunks) {
+        endpoints::chunks(&mut case);
+    }
+    if on(Group::Pauses) {
+        endpoints::pauses(&mut case, stall);
+    }
+    case
+}
+
+/// Which groups a case has on, impairments apart.
+fn switch_on(space: &Space, seed: Seed, case: &Case) -> Vec<Group> {
+    let mut swarm = Draw::new(seed, "swarm");
+    let mut groups = Vec::new();
+    for group in Group::ALL.into_iter().filter(|group| !group.is_impairment()) {
+        let on = swarm.chance(group.share());
+        let useful = !case.is_loopback() || !matches!(group, Group::Mtu | Group::Offloads);
+        if on && useful && space.allows(group) {
+            groups.push(group);
+        }
+    }
+    groups
+}
+
+fn draw_ending(draw: &mut Draw) -> Ending {
+    let first = draw.pick(&[First::Both, First::Client, First::Client, First::Server, First::Server]);
+    let second = if first == First::Both { Second::AtOnce } else { draw.pick(&[Second::AtOnce, Second::AfterEnd]) };
+    let pause = if draw.chance(0.4) { draw.micros_log(100, 200_000) } else { std::time::Duration::ZERO };
+    Ending { first, second, pause }
+}
+
+/// The cases of a space, as a proptest strategy. Made by [`cases`].
+///
+/// A case is drawn from one number of proptest's random source: its seed. So a case that a proptest found is also
+/// drawn by `whitewater run --seed`.
+#[derive(Clone, Debug)]
+pub struct Cases {
+    space: Space,
+}
+
+/// The cases of `space`, as a proptest strategy.
+pub fn cases(space: &Space) -> Cases {
+    Cases { space: space.clone() }
+}
+
+impl Strategy for Cases {
+    type Tree = CaseTree;
+    type Value = Case;
+
+    fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
+        let seed = Seed(runner.rng().next_u64());
+        Ok(CaseTree::new(draw(&self.space, seed)))
+    }
+}

@@ -45,7 +45,6 @@ enum Connected {
 fn connect(errand: &Errand<'_>, story: &mut Story) -> Result<Connected, Interruption> {
     let socket = errand.socket().map_err(failed("socket"))?;
     options::set_early(&socket, &errand.endpoint().options, story);
-    errand.progress.set_state("connecting");
     let result = match socket.connect(&errand.socket_address().into()) {
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
             match wait(socket.as_fd(), nix::poll::PollFlags::POLLOUT, errand.stop).map_err(failed("poll"))? {

@@ -17,7 +17,6 @@ pub(super) fn run(
     listening: &Sender<()>,
     story: &mut Story,
 ) -> Result<(), Interruption> {
-    errand.progress.set_state("waiting for the client");
     refused.recv().map_err(|_| Interruption::Stopped("waiting for the client"))?;
 
     let listener = errand.socket().map_err(failed("socket"))?;
@@ -25,7 +24,6 @@ pub(super) fn run(
     options::set_early(&listener, &errand.endpoint().options, story);
     listener.bind(&errand.socket_address().into()).map_err(failed("bind"))?;
     listener.listen(BACKLOG).map_err(failed("listen"))?;
-    errand.progress.set_state("accepting");
     listening.send(()).map_err(|_| Interruption::Stopped("accepting"))?;
 
     let socket = loop {

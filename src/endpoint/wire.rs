@@ -45,7 +45,7 @@ impl AsFd for Wire {
 
 impl copier::Socket for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.read(buffer)
+        Read::read(&mut self.socket, buffer)
     }
 
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {

@@ -2,25 +2,110 @@
 
 use std::time::Duration;
 
-use crate::case::Case;
+use super::{budget, losses, silence};
+use crate::case::{Action, Case, Family, Impairments};
+use crate::observation::CallError;
 
 /// What may happen in a case, and how long its parts may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expectation {
-    /// How long no byte may move before the transfer counts as stalled. Counted by the agent in ticks that its own CPU
-    /// granted, so a busy machine is given more time.
+    /// How long no byte may move before the links are healed: from then on they pass everything at once. Not longer
+    /// than `patience`; on an unimpaired path the same.
+    pub quiet: Duration,
+    /// How long no byte may move, the time before the healing included, before the transfer counts as stalled. Counted
+    /// by the agent in ticks that its own CPU granted, so a busy machine is given more time.
     pub patience: Duration,
-    /// How long the whole transfer may take before the run is given up undecided.
+    /// How long the whole transfer may take before the run is given up undecided. Where it is shorter than the patience,
+    /// the case is out of this program's reach: it can pass, and it can show wrong bytes, but no stall.
     pub budget: Duration,
+    /// How long sockets may take to go away once both endpoints have closed them: a FIN may have to be sent again, and
+    /// the timer for that may have backed off before the links were healed.
+    pub settle: Duration,
     /// Whether MPTCP may fall back to TCP.
     pub may_fall_back: bool,
     /// Whether the kernel may give up the connection (ETIMEDOUT and what follows from it).
     pub may_time_out: bool,
+    /// Whether a packet damaged on the way may draw an ICMPv6 error that ends the connect.
+    pub may_fail_to_connect: bool,
 }
+
+/// After so long without an answer a kernel may give up: a listener forgets a SYN that it has answered after 63 s
+/// (net.ipv4.tcp_synack_retries = 5), long before a connect (131 s, tcp_syn_retries = 6 after 4 linear ones) or a
+/// connection with data under way (924 s, tcp_retries2 = 15) ends.
+const KERNEL_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A SYN is sent again after 1 s, and again after 2 s; from the third time on it asks for TCP only
+/// (net.mptcp.syn_retrans_before_tcp_fallback = 2). Round trips from here on come near it.
+const SLOW_HANDSHAKE: Duration = Duration::from_millis(900);
 
 impl Expectation {
     /// What `case` may lead to.
-    pub fn of(_case: &Case) -> Expectation {
-        todo!()
+    pub fn of(case: &Case) -> Expectation {
+        let patience = silence::patience(case);
+        Expectation {
+            quiet: silence::quiet(case),
+            patience,
+            budget: budget::of(case, patience),
+            settle: settle(case),
+            may_fall_back: may_fall_back(case),
+            may_time_out: silence::blackout(case) > KERNEL_PATIENCE,
+            may_fail_to_connect: may_fail_to_connect(case),
+        }
     }
+
+    /// Whether something in the case explains that a call failed so.
+    ///
+    /// An MPTCP connection that cannot fall back any more is reset by design when packets are lost or reordered around
+    /// its handshake. That is not excused: to the programs it is a connection that broke although the network only did
+    /// what networks do.
+    pub fn explains(&self, error: &CallError) -> bool {
+        match error.errno.as_str() {
+            // A host that has given up answers what still arrives with a RST.
+            "ETIMEDOUT" | "ECONNRESET" | "EPIPE" if self.may_time_out => true,
+            "EHOSTUNREACH" | "EPROTO" | "ENETUNREACH" | "ECONNREFUSED" | "EMSGSIZE" | "EACCES" => {
+                self.may_fail_to_connect && error.call == "connect"
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How long the FINs, and MPTCP's DATA_FINs, of a closed connection may take in links that were healed meanwhile: what
+/// the timers had backed off to, and as much again as a clean case has to move at all.
+fn settle(case: &Case) -> Duration {
+    (silence::CLEAN + silence::by_links(case)).min(budget::MAX)
+}
+
+/// Whether an MPTCP connection of `case` may end up as TCP.
+///
+/// It may where not both ends ask for MPTCP, and where the packets of the handshake and the first data may be lost,
+/// come out of order, come late or come twice. The links' own order is kept by everything else: a constant delay,
+/// an MTU, offloads. SYN cookies carry MPTCP, and ends that disagree about DSS checksums use them (RFC 8684 section
+/// 3.1). Two CPUs count because veth then reorders by itself.
+fn may_fall_back(case: &Case) -> bool {
+    let disturbed = |impairments: &Impairments| {
+        impairments.jitter.is_some()
+            || impairments.reorder.is_some()
+            || impairments.duplicate > 0.0
+            || !impairments.outages.is_empty()
+            || !impairments.faults.is_empty()
+    };
+    !case.is_mptcp()
+        || case.cpus > 1
+        || losses::any(case)
+        || losses::directions(case).any(|impairments| disturbed(&impairments))
+        || silence::round_trip(case) > SLOW_HANDSHAKE
+}
+
+/// Whether a flipped bit may end a connect.
+///
+/// An IPv6 header has no checksum of its own, and TCP's covers neither its hop limit nor what happens to a packet
+/// before it reaches TCP. So a SYN with a damaged hop limit, next header or address can draw an ICMPv6 error, and Linux
+/// ends a connect for one (net/ipv6/tcp_ipv6.c, tcp_v6_err). Once a connection is established such errors change nothing.
+fn may_fail_to_connect(case: &Case) -> bool {
+    let flips = |impairments: &Impairments| {
+        (impairments.corrupt > 0.0 && !impairments.spare_handshake)
+            || impairments.faults.iter().any(|fault| matches!(fault.action, Action::Flip(_)))
+    };
+    case.family == Family::V6 && losses::directions(case).any(|impairments| flips(&impairments))
 }

@@ -1,73 +1,111 @@
 //! Oracles: pure functions from a case and what was seen of it to a verdict. No clock, no I/O.
+//!
+//! Every check has its file and looks for one kind of trouble; [`judge`] asks them in the order in which one trouble
+//! explains another. What a case may lead to ([`Expectation`]) is derived from its data alone, and in doubt it is more:
+//! a healthy kernel must give no findings, so what is not certain is not checked.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-
-use crate::case::Case;
-use crate::observation::Observation;
-
-pub mod expectation;
+mod budget;
+mod bytes;
+mod counters;
+mod ending;
+mod errors;
+mod expectation;
+mod fallback;
+#[cfg(test)]
+pub(crate) mod healthy;
+mod leftovers;
+mod liveness;
+mod losses;
+mod silence;
+mod verdict;
 
 pub use expectation::Expectation;
+pub use verdict::{Kind, Verdict};
 
-/// What a run of a case showed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// The kind.
-    pub kind: Kind,
-    /// What was seen, in one line. Empty for [`Kind::Pass`].
-    pub what: String,
-    /// What groups findings of one bug: the kind and what it looked like, without offsets, times and addresses.
-    pub signature: String,
-}
-
-/// The kinds of verdicts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// All as it should be.
-    Pass,
-    /// Wrong bytes arrived.
-    Corrupt,
-    /// The stream ended before its last byte.
-    Truncated,
-    /// The stream went on after its last byte.
-    Extra,
-    /// No progress although the network would have let it.
-    Stalled,
-    /// An endpoint met an error that nothing in the case explains.
-    Reset,
-    /// MPTCP fell back to TCP for no reason in the case.
-    UnexpectedFallback,
-    /// A counter of the kernel moved, or failed to, against what the case implies.
-    CounterBroken,
-    /// Something was left over.
-    Leak,
-    /// The kernel complained.
-    Splat,
-    /// A foreign program crashed.
-    Crashed,
-    /// Trouble of our own: never a finding.
-    HarnessError,
-    /// This machine, or the time there was, could not decide the case.
-    Skip,
-}
-
-impl Kind {
-    /// Whether a verdict of this kind is a finding.
-    pub fn is_finding(self) -> bool {
-        !matches!(self, Kind::Pass | Kind::HarnessError | Kind::Skip)
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
+use crate::case::{Case, Endpoint};
+use crate::observation::{End, Observation, Story};
+use crate::payload::Sender;
 
 /// Judges what was seen of a case.
-pub fn judge(_case: &Case, _seen: &Observation) -> Verdict {
-    todo!()
+pub fn judge(case: &Case, seen: &Observation) -> Verdict {
+    let expected = Expectation::of(case);
+    let run = Run { case, expected: &expected, seen };
+    CHECKS.into_iter().find_map(|check| check(&run)).unwrap_or_else(Verdict::pass)
+}
+
+/// The checks, each before those whose trouble it explains: trouble of ours makes everything else worthless; wrong bytes
+/// are wrong however the run ended; an error ends a transfer, and the other end may then wait in vain; and what a broken
+/// transfer counts, or leaves behind, is no wonder.
+const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 9] = [
+    trouble,
+    bytes::check,
+    errors::check,
+    out_of_time,
+    liveness::check,
+    ending::check,
+    fallback::check,
+    counters::check,
+    leftovers::check,
+];
+
+/// What a check looks at.
+struct Run<'a> {
+    case: &'a Case,
+    expected: &'a Expectation,
+    seen: &'a Observation,
+}
+
+/// Both endpoints, the client first.
+const BOTH: [Sender; 2] = [Sender::Client, Sender::Server];
+
+impl<'a> Run<'a> {
+    /// What `side` went through.
+    fn story(&self, side: Sender) -> &'a Story {
+        match side {
+            Sender::Client => &self.seen.client,
+            Sender::Server => &self.seen.server,
+        }
+    }
+
+    /// What the case says of `side`.
+    fn endpoint(&self, side: Sender) -> &'a Endpoint {
+        match side {
+            Sender::Client => &self.case.client,
+            Sender::Server => &self.case.server,
+        }
+    }
+
+    /// How much a counter of the host of `side` grew.
+    fn counter(&self, side: Sender, name: &str) -> i64 {
+        self.seen.hosts.get(&self.endpoint(side).host).and_then(|host| host.counters.get(name)).copied().unwrap_or(0)
+    }
+}
+
+/// The other endpoint.
+fn other(side: Sender) -> Sender {
+    match side {
+        Sender::Client => Sender::Server,
+        Sender::Server => Sender::Client,
+    }
+}
+
+/// The name of an endpoint.
+fn name(side: Sender) -> &'static str {
+    match side {
+        Sender::Client => "client",
+        Sender::Server => "server",
+    }
+}
+
+/// Trouble of ours: the run is worthless as evidence.
+fn trouble(run: &Run<'_>) -> Option<Verdict> {
+    run.seen.trouble.first().map(|trouble| Verdict::harness_error(trouble))
+}
+
+/// A run whose time was over while bytes still moved: undecided.
+fn out_of_time(run: &Run<'_>) -> Option<Verdict> {
+    (run.seen.end == End::OutOfTime).then(|| {
+        let budget = humantime::format_duration(run.expected.budget);
+        Verdict::skip(&format!("bytes still moved when the time for the whole case was over ({budget})"))
+    })
 }

@@ -18,8 +18,9 @@ pub trait World: Send + Sync {
     /// [`crate::agent::evidence`]) before this call returns; the folder must exist.
     fn run(&self, case: &Case, keep: &dyn Fn(&Observation) -> Option<PathBuf>) -> Result<Observation, WorldError>;
 
-    /// Gives up every running case at once: their `run` returns [`WorldError::AgentLost`] soon, and no agent stays
-    /// behind. No case can run any more.
+    /// Ends every case that runs at this moment: its agent dies, and its [`run`](World::run) returns
+    /// [`WorldError::AgentLost`] soon after. Cases that start later run as usual. May be called from any thread, and again
+    /// while the first call's cases are still ending. A world whose cases end by themselves at once need not do anything.
     fn abandon(&self) {}
 }
 

@@ -12,7 +12,6 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -54,7 +53,6 @@ pub struct HostWorld {
     options: HostOptions,
     nursery: Mutex<Nursery>,
     slots: Slots,
-    abandoned: AtomicBool,
 }
 
 impl HostWorld {
@@ -64,7 +62,7 @@ impl HostWorld {
     pub fn new(options: HostOptions) -> Result<HostWorld, WorldError> {
         let nursery = Nursery::start()?;
         let slots = Slots::of_this_process().map_err(|error| WorldError::Trouble(error.to_string()))?;
-        Ok(HostWorld { options, nursery: Mutex::new(nursery), slots, abandoned: AtomicBool::new(false) })
+        Ok(HostWorld { options, nursery: Mutex::new(nursery), slots })
     }
 
     /// How many CPUs its agents share.
@@ -72,14 +70,11 @@ impl HostWorld {
         self.slots.cpus()
     }
 
-    /// A new agent, at the other end of the stream. A nursery that has died is replaced once.
+    /// A new agent, at the other end of the stream. A nursery that has died or was closed is replaced.
     fn agent(&self) -> Result<UnixStream, WorldError> {
         let mut nursery = self.nursery.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Ok(stream) = nursery.agent() {
             return Ok(stream);
-        }
-        if self.abandoned.load(Ordering::SeqCst) {
-            return Err(WorldError::AgentLost("was given up with its world".into()));
         }
         *nursery = Nursery::start()?;
         nursery.agent().map_err(|error| WorldError::Trouble(format!("start an agent: {error}")))
@@ -117,7 +112,6 @@ impl World for HostWorld {
     }
 
     fn abandon(&self) {
-        self.abandoned.store(true, Ordering::SeqCst);
         self.nursery.lock().unwrap_or_else(std::sync::PoisonError::into_inner).close();
     }
 }

@@ -102,7 +102,7 @@ struct Child {
 fn serve(mut control: UnixStream) -> io::Result<()> {
     // A Ctrl-C goes to the terminal's whole process group; only the campaign is to answer it.
     nix::unistd::setsid()?;
-    match namespace::enter_user_namespace(getuid(), getgid()) {
+    match namespace::enter_user_namespace(getuid().as_raw(), getgid().as_raw()) {
         Ok(()) => protocol::send(&mut control, &Reply::Started { pid: std::process::id() }),
         Err(error) => protocol::send(&mut control, &Reply::Unable(error.to_string())),
     }

@@ -1,0 +1,128 @@
+//! What a case costs: how many bytes each direction may carry so that a healthy kernel ends the case within about a
+//! second, for what its links, buffers and segment sizes let through.
+//!
+//! These are rules of thumb for drawing, not bounds for judging: the oracles derive theirs on their own.
+
+use std::time::Duration;
+
+use crate::case::{Case, Direction, Endpoint, Impairments, Loss};
+use crate::payload::Sender;
+
+/// How long the bytes of a direction may take on a rated link, or for want of window.
+const TARGET: f64 = 1.0;
+/// How many packets one direction may need. A packet costs some microseconds of CPU on each hop.
+const PACKETS: u64 = 8_000;
+/// How many packets may be expected to be lost.
+const LOSSES: f64 = 10.0;
+/// How many packets may be expected to be lost where a retransmission is lost as well: each waits for a timer.
+const HARD_LOSSES: f64 = 3.0;
+/// A queue below this many packets drops from the first window on.
+const SHORT_QUEUE: u32 = 10;
+/// How many packets a direction may need through a short queue.
+const SHORT_QUEUE_PACKETS: u64 = 50;
+
+/// The most bytes that `sender` should send in `case`, but for the payloads complete.
+pub(super) fn payload_limit(case: &Case, sender: Sender) -> u64 {
+    let (from, to) = match sender {
+        Sender::Client => (&case.client, &case.server),
+        Sender::Server => (&case.server, &case.client),
+    };
+    let direction = match sender {
+        Sender::Client => case.client_direction(),
+        Sender::Server => case.client_direction().reverse(),
+    };
+    let segment = segment(case);
+    let mut limit = PACKETS * segment;
+    limit = limit.min(window_limit(case, from, to));
+    for (way, weight) in [(direction, 1.0), (direction.reverse(), 0.5)] {
+        for link in case.path().into_iter().map(|id| case.link(id)) {
+            limit = limit.min(impairment_limit(link.impairments(way), segment, weight));
+        }
+    }
+    limit
+}
+
+/// The payload of a full segment, in bytes.
+fn segment(case: &Case) -> u64 {
+    let mtu = case.path().into_iter().map(|id| case.link(id).mtu).min().unwrap_or(u16::MAX);
+    let asked = [&case.client, &case.server].into_iter().filter_map(|end| end.options.maxseg).min();
+    // Headers of IPv6 and TCP with the options of timestamps and MPTCP; a TCP_MAXSEG counts without the IP header.
+    u64::from(asked.unwrap_or(u16::MAX).saturating_sub(32).min(mtu.saturating_sub(92)).max(40))
+}
+
+/// The smallest buffer between two endpoints, in bytes as SO_RCVBUF counts them.
+fn buffer(case: &Case, from: &Endpoint, to: &Endpoint) -> u64 {
+    let knob = |triple: Option<[u32; 3]>| triple.map(|[_, _, most]| most / 2);
+    [
+        from.options.sndbuf,
+        from.options.sndbuf_late,
+        to.options.rcvbuf,
+        to.options.rcvbuf_late,
+        knob(case.knobs(from.host).tcp_wmem),
+        knob(case.knobs(to.host).tcp_rmem),
+    ]
+    .into_iter()
+    .flatten()
+    .min()
+    .map_or(u64::MAX, |least| u64::from(least).max(1152))
+}
+
+/// What the window between two endpoints lets through.
+fn window_limit(case: &Case, from: &Endpoint, to: &Endpoint) -> u64 {
+    let buffer = buffer(case, from, to);
+    // A window of about a segment or less moves with a timer: 200 ms a step at worst. A few segments wait for delayed
+    // acknowledgements, 40 ms each.
+    let stalls = match buffer {
+        0..=8_191 => buffer.saturating_mul(6),
+        8_192..=65_535 => buffer.saturating_mul(20),
+        _ => u64::MAX,
+    };
+    let rounds = (TARGET / round_trip(case).as_secs_f64().max(0.001)) as u64;
+    stalls.min(buffer.saturating_mul(rounds))
+}
+
+/// What the links add to a round trip.
+pub(super) fn round_trip(case: &Case) -> Duration {
+    case.path()
+        .into_iter()
+        .map(|id| case.link(id))
+        .map(|link| Direction::BOTH.into_iter().map(|way| link.impairments(way).delay).sum::<Duration>())
+        .sum()
+}
+
+/// What one direction of a link lets through. `weight` is how much a loss there matters: that of an acknowledgement
+/// is mostly made good by the next.
+fn impairment_limit(impairments: &Impairments, segment: u64, weight: f64) -> u64 {
+    let packets = |expected: f64, share: f64| (expected / share.max(1e-9)) as u64;
+    let mut limit = u64::MAX;
+    let (share, hard) = lost_share(impairments);
+    if share > 0.0 {
+        limit = limit.min(packets(LOSSES, share * weight).saturating_mul(segment));
+    }
+    if hard > 0.0 {
+        limit = limit.min(packets(HARD_LOSSES, hard * weight).saturating_mul(segment));
+    }
+    if let Some(rate) = impairments.rate {
+        limit = limit.min((f64::from(rate.kbit) * 125.0 * TARGET / 2.0) as u64);
+        if rate.queue < SHORT_QUEUE {
+            limit = limit.min(SHORT_QUEUE_PACKETS * segment);
+        }
+    }
+    limit
+}
+
+/// Which share of packets is lost, and which is lost again when retransmitted.
+fn lost_share(impairments: &Impairments) -> (f64, f64) {
+    let corrupt = impairments.corrupt;
+    match impairments.loss {
+        None => (corrupt, corrupt * corrupt),
+        Some(Loss::Independent(share)) => (share + corrupt, (share + corrupt).powi(2)),
+        Some(Loss::GilbertElliott { to_bad, to_good, good, bad }) => {
+            let in_bad = if to_bad > 0.0 { to_bad / (to_bad + to_good).max(1e-9) } else { 0.0 };
+            (in_bad * bad + good + corrupt, in_bad * bad)
+        }
+        Some(Loss::Cells { probability, carriages }) => {
+            (probability + corrupt, if carriages > 1 { probability } else { 0.0 })
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Whether the bytes that arrived are the bytes that were sent: Corrupt, Truncated, Extra.
+
+use super::{BOTH, Kind, Run, Verdict, name, other};
+use crate::payload::{Damage, Mismatch, Sender};
+
+/// Looks at what either endpoint received. Wrong bytes in the middle come before a wrong length: they may cause it.
+pub fn check(run: &Run<'_>) -> Option<Verdict> {
+    let found: Vec<Verdict> = BOTH.into_iter().filter_map(|sender| stream(run, sender)).collect();
+    let corrupt = found.iter().position(|verdict| verdict.kind == Kind::Corrupt).unwrap_or(0);
+    found.into_iter().nth(corrupt)
+}
+
+/// Looks at what `sender` sent.
+fn stream(run: &Run<'_>, sender: Sender) -> Option<Verdict> {
+    let mismatch = run.story(other(sender)).mismatch.clone().or_else(|| length(run, sender))?;
+    let direction = format!("{}>{}", name(sender), name(other(sender)));
+    let Mismatch { kind, offset, length, expected, received, .. } = &mismatch;
+    match kind {
+        Damage::Truncated if broke_off(run, sender) => None,
+        Damage::Truncated => {
+            let what = format!("{direction} ended after {received} of {expected} bytes");
+            Some(Verdict::of(Kind::Truncated, &direction, what))
+        }
+        Damage::Extra => {
+            let what = format!("{direction} went on after its {expected} bytes: {received} arrived");
+            Some(Verdict::of(Kind::Extra, &direction, what))
+        }
+        damage => {
+            let what = format!("{direction}: {damage} at byte {offset} of {expected}, {length} bytes long");
+            Some(Verdict::of(Kind::Corrupt, &format!("{damage} {direction}"), what))
+        }
+    }
+}
+
+/// Whether an early end of the stream of `sender` is no more than the end of a sender that failed. One that was told
+/// that its peer is gone did not fail by itself: no end of stream comes from it then, so the receiver saw one before.
+fn broke_off(run: &Run<'_>, sender: Sender) -> bool {
+    let error = run.story(sender).error.as_ref();
+    error.is_some_and(|error| !matches!(error.errno.as_str(), "ECONNRESET" | "EPIPE"))
+}
+
+/// A wrong length that nobody named: the receiver saw the end of the stream elsewhere than after its last byte.
+fn length(run: &Run<'_>, sender: Sender) -> Option<Mismatch> {
+    let receiver = run.story(other(sender));
+    let (expected, received) = (run.endpoint(sender).payload, receiver.received);
+    let kind = match received {
+        more if more > expected => Damage::Extra,
+        less if less < expected && receiver.end_of_stream => Damage::Truncated,
+        _ => return None,
+    };
+    let (offset, length) = (received.min(expected), received.abs_diff(expected));
+    Some(Mismatch { kind, offset, length, expected, received, hex: String::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::Case;
+    use crate::observation::{CallError, End, Observation};
+    use crate::oracle::{healthy, judge};
+
+    fn mismatch(kind: Damage) -> Mismatch {
+        Mismatch { kind, offset: 70, length: 3, expected: 100, received: 90, hex: String::new() }
+    }
+
+    fn case() -> Case {
+        let mut case = Case::default();
+        case.client.payload = 100;
+        case.server.payload = 200;
+        case
+    }
+
+    fn judged(change: impl FnOnce(&mut Observation)) -> Verdict {
+        let mut seen = healthy::observation(&case());
+        change(&mut seen);
+        judge(&case(), &seen)
+    }
+
+    #[test]
+    fn wrong_bytes_are_named_with_their_direction() {
+        let verdict = judged(|seen| seen.server.mismatch = Some(mismatch(Damage::BitFlip)));
+        assert_eq!(verdict.signature, "Corrupt: bit flip client>server");
+        let verdict = judged(|seen| seen.client.mismatch = Some(mismatch(Damage::OtherDirection)));
+        assert_eq!(verdict.signature, "Corrupt: bytes of the other direction server>client");
+    }
+
+    #[test]
+    fn a_wrong_length_is_no_corruption() {
+        let verdict = judged(|seen| seen.server.mismatch = Some(mismatch(Damage::Truncated)));
+        assert_eq!((verdict.kind, verdict.signature.as_str()), (Kind::Truncated, "Truncated: client>server"));
+        let verdict = judged(|seen| seen.client.mismatch = Some(mismatch(Damage::Extra)));
+        assert_eq!((verdict.kind, verdict.signature.as_str()), (Kind::Extra, "Extra: server>client"));
+    }
+
+    #[test]
+    fn a_wrong_length_is_found_without_a_mismatch() {
+        assert_eq!(judged(|seen| seen.server.received = 99).signature, "Truncated: client>server");
+        assert_eq!(judged(|seen| seen.server.received = 101).signature, "Extra: client>server");
+    }
+
+    #[test]
+    fn corruption_comes_before_truncation_of_the_other_stream() {
+        let verdict = judged(|seen| {
+            seen.server.mismatch = Some(mismatch(Damage::Truncated));
+            seen.client.mismatch = Some(mismatch(Damage::Hole));
+        });
+        assert_eq!(verdict.signature, "Corrupt: hole server>client");
+    }
+
+    #[test]
+    fn a_stall_or_an_end_of_time_with_wrong_bytes_is_corruption() {
+        for end in [End::Stalled { idle: Default::default() }, End::OutOfTime] {
+            let verdict = judged(|seen| {
+                seen.end = end;
+                seen.server.mismatch = Some(mismatch(Damage::Zeros));
+                seen.server.end_of_stream = false;
+            });
+            assert_eq!(verdict.kind, Kind::Corrupt);
+        }
+    }
+
+    #[test]
+    fn a_receiver_that_ended_too_early_explains_its_sender_s_reset() {
+        let failed = |errno: &str| {
+            judged(|seen| {
+                seen.server.mismatch = Some(mismatch(Damage::Truncated));
+                seen.client.error = Some(CallError { call: "send".into(), errno: errno.into(), sent: 95, received: 0 });
+            })
+        };
+        assert_eq!(failed("ECONNRESET").kind, Kind::Truncated);
+        assert_eq!(failed("ENOTCONN").kind, Kind::Reset);
+    }
+}

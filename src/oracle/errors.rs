@@ -1,0 +1,116 @@
+//! Whether an endpoint met an error that nothing in the case explains: Reset.
+//!
+//! The agent must have both endpoints' stories complete before it closes either socket: the close of one end would
+//! otherwise show as a reset of the other.
+
+use super::{BOTH, Kind, Run, Verdict, name};
+use crate::observation::{CallError, End};
+use crate::payload::Sender;
+
+/// Looks at the calls that failed, and at the connects that were refused. A run whose errors are all explained is judged
+/// no further, and passes.
+pub fn check(run: &Run<'_>) -> Option<Verdict> {
+    let errors: Vec<(Sender, &CallError)> =
+        BOTH.into_iter().filter_map(|side| Some((side, run.story(side).error.as_ref()?))).collect();
+    let unexplained = errors.iter().filter(|(_, error)| !run.expected.explains(error));
+    match unexplained.min_by_key(|(_, error)| follows(error)) {
+        Some((side, error)) => Some(reset(*side, error)),
+        None if errors.is_empty() => refusals(run),
+        None => Some(Verdict::pass()),
+    }
+}
+
+/// Whether an error is the kind that a trouble at the other end shows as.
+fn follows(error: &CallError) -> bool {
+    matches!(error.errno.as_str(), "ECONNRESET" | "EPIPE")
+}
+
+fn reset(side: Sender, error: &CallError) -> Verdict {
+    let CallError { call, errno, sent, received } = error;
+    let looks = format!("{} {call} {errno}", name(side));
+    let what = format!("{}: {call} failed with {errno} after {sent} bytes sent and {received} received", name(side));
+    Verdict::of(Kind::Reset, &looks, what)
+}
+
+/// Looks at how many connects were refused: as many as the case says, whatever the links do. A SYN, or the RST that
+/// answers it, may be lost, but then the connect tries again by itself.
+fn refusals(run: &Run<'_>) -> Option<Verdict> {
+    let (planned, refused) = (run.case.refusals, run.seen.client.refused);
+    let looks = match refused {
+        more if more > planned => "client connect refused although the server listens",
+        less if less < planned && run.seen.end == End::Finished => "client connected although nobody listens",
+        _ => return None,
+    };
+    let what = format!("the client's connect was refused {refused} times, not {planned} times");
+    Some(Verdict::of(Kind::Reset, looks, what))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::case::{Case, Family, Host, Impairments, LinkId, Outage};
+    use crate::observation::Observation;
+    use crate::oracle::{healthy, judge};
+
+    fn judged(case: &Case, change: impl FnOnce(&mut Observation)) -> Verdict {
+        let mut seen = healthy::observation(case);
+        change(&mut seen);
+        judge(case, &seen)
+    }
+
+    fn error(call: &str, errno: &str) -> Option<CallError> {
+        Some(CallError { call: call.into(), errno: errno.into(), sent: 5, received: 7 })
+    }
+
+    fn across(forward: Impairments) -> Case {
+        let mut case = Case { family: Family::V6, ..Case::default() };
+        case.server.host = Host::Ns2;
+        case.links.entry(LinkId::Ns1Ns2).or_default().forward = forward;
+        case
+    }
+
+    #[test]
+    fn an_unexplained_error_is_named_with_side_call_and_errno() {
+        let verdict = judged(&Case::default(), |seen| seen.client.error = error("recv", "ECONNRESET"));
+        assert_eq!((verdict.kind, verdict.signature.as_str()), (Kind::Reset, "Reset: client recv ECONNRESET"));
+    }
+
+    #[test]
+    fn an_error_of_its_own_comes_before_one_that_may_follow_from_it() {
+        let verdict = judged(&Case::default(), |seen| {
+            seen.client.error = error("recv", "ECONNRESET");
+            seen.server.error = error("send", "ENOTCONN");
+        });
+        assert_eq!(verdict.signature, "Reset: server send ENOTCONN");
+    }
+
+    #[test]
+    fn only_an_outage_longer_than_the_kernel_s_patience_explains_a_timeout() {
+        let outage = |seconds| {
+            let outages = vec![Outage { from: Duration::ZERO, to: Duration::from_secs(seconds) }];
+            let case = across(Impairments { outages, ..Impairments::default() });
+            judged(&case, |seen| seen.client.error = error("connect", "ETIMEDOUT")).kind
+        };
+        assert_eq!((outage(5), outage(100)), (Kind::Reset, Kind::Pass));
+    }
+
+    #[test]
+    fn only_a_damaged_handshake_over_ipv6_explains_an_icmp_error() {
+        let impairments = Impairments { corrupt: 0.1, ..Impairments::default() };
+        let unreachable = |case: &Case, call| judged(case, |seen| seen.client.error = error(call, "EHOSTUNREACH")).kind;
+        let case = across(impairments.clone());
+        assert_eq!((unreachable(&case, "connect"), unreachable(&case, "recv")), (Kind::Pass, Kind::Reset));
+        assert_eq!(unreachable(&Case { family: Family::V4, ..case }, "connect"), Kind::Reset);
+        let case = across(Impairments { spare_handshake: true, ..impairments });
+        assert_eq!(unreachable(&case, "connect"), Kind::Reset);
+    }
+
+    #[test]
+    fn refusals_must_be_as_many_as_planned() {
+        let case = Case { refusals: 2, ..Case::default() };
+        let refused = |times| judged(&case, |seen| seen.client.refused = times).kind;
+        assert_eq!((refused(1), refused(2), refused(3)), (Kind::Reset, Kind::Pass, Kind::Reset));
+    }
+}

@@ -1,0 +1,79 @@
+//! Whether sockets were left behind: Leak.
+
+use super::{Kind, Run, Verdict, losses};
+use crate::observation::SocketState;
+
+/// Looks at what was left once both endpoints had closed in order and the network had had its time to settle.
+pub fn check(run: &Run<'_>) -> Option<Verdict> {
+    run.seen.hosts.iter().find_map(|(host, story)| {
+        let left = story.left_sockets.iter().find(|socket| !explained(run, socket)).map(|socket| {
+            let SocketState { protocol, state, local, remote, .. } = socket;
+            let looks = format!("{protocol} socket in {state}");
+            Verdict::of(Kind::Leak, &looks, format!("{host} still has a {looks} ({local} to {remote})"))
+        });
+        // The counter of established MPTCP connections goes down at the latest when the socket leaves.
+        let established = story.counters.get("MPTcpExt.MPCurrEstab").copied().unwrap_or(0);
+        left.or_else(|| {
+            (established != 0 && story.left_sockets.is_empty()).then(|| {
+                let looks = "MPTcpExt.MPCurrEstab is not back at its start";
+                Verdict::of(Kind::Leak, looks, format!("on {host}, {looks}: {established:+}"))
+            })
+        })
+    })
+}
+
+/// Whether a socket may still be there.
+///
+/// TIME-WAIT lasts for a minute. On a path that loses packets, MPTCP may wait for an acknowledgement of its DATA_FIN
+/// that was lost and that nobody can repeat, because the peer has closed (RFC 8684 section 3.3.3): closing states of
+/// MPTCP and its subflows are no leak there.
+fn explained(run: &Run<'_>, socket: &SocketState) -> bool {
+    let closing = matches!(socket.state.as_str(), "FIN-WAIT-1" | "FIN-WAIT-2" | "CLOSING" | "LAST-ACK");
+    let mptcp = run.case.is_mptcp();
+    socket.state == "TIME-WAIT" || (closing && mptcp && (losses::any(run.case) || run.case.cpus > 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Case, Host, Impairments, LinkId, Loss, Protocol};
+    use crate::oracle::{healthy, judge};
+
+    fn left(case: &Case, protocol: &str, state: &str) -> String {
+        let mut seen = healthy::observation(case);
+        let socket = SocketState { protocol: protocol.into(), state: state.into(), ..SocketState::default() };
+        seen.hosts.entry(Host::Ns1).or_default().left_sockets.push(socket);
+        judge(case, &seen).signature
+    }
+
+    fn mptcp(forward: Impairments) -> Case {
+        let mut case = Case::default();
+        case.server.host = Host::Ns2;
+        case.client.protocol = Protocol::Mptcp;
+        case.server.protocol = Protocol::Mptcp;
+        case.links.entry(LinkId::Ns1Ns2).or_default().forward = forward;
+        case
+    }
+
+    #[test]
+    fn a_socket_left_is_a_leak_but_time_wait_is_not() {
+        assert_eq!(left(&Case::default(), "tcp", "LAST-ACK"), "Leak: tcp socket in LAST-ACK");
+        assert_eq!(left(&Case::default(), "tcp", "TIME-WAIT"), "Pass");
+    }
+
+    #[test]
+    fn closing_states_of_mptcp_are_explained_by_loss_alone() {
+        let lossy = mptcp(Impairments { loss: Some(Loss::Independent(0.1)), ..Impairments::default() });
+        assert_eq!(left(&lossy, "mptcp", "LAST-ACK"), "Pass");
+        assert_eq!(left(&lossy, "mptcp", "ESTAB"), "Leak: mptcp socket in ESTAB");
+        assert_eq!(left(&mptcp(Impairments::default()), "mptcp", "LAST-ACK"), "Leak: mptcp socket in LAST-ACK");
+    }
+
+    #[test]
+    fn the_count_of_established_connections_comes_back() {
+        let case = mptcp(Impairments::default());
+        let mut seen = healthy::observation(&case);
+        seen.hosts.entry(Host::Ns2).or_default().counters.insert("MPTcpExt.MPCurrEstab".into(), -1);
+        assert_eq!(judge(&case, &seen).kind, Kind::Leak);
+    }
+}

@@ -1,0 +1,91 @@
+//! Whether the transfer went on whenever the network let it: Stalled.
+
+use std::time::Duration;
+
+use super::{Kind, Run, Verdict};
+use crate::observation::{End, Story};
+
+/// Looks at a run in which no byte moved for longer than the case's patience.
+pub fn check(run: &Run<'_>) -> Option<Verdict> {
+    let End::Stalled { idle } = run.seen.end else { return None };
+    if let Some(late) = too_late(run) {
+        let late = humantime::format_duration(late);
+        return Some(Verdict::skip(&format!(
+            "nothing moved, but a link itself was late by {late}: the machine is too busy"
+        )));
+    }
+    let (client, server) = (place(&run.seen.client), place(&run.seen.server));
+    let what = format!(
+        "no byte moved for {} while the client was {client} (sent {}, received {}) and the server {server} (sent {}, received {})",
+        humantime::format_duration(whole(idle)),
+        run.seen.client.sent,
+        run.seen.client.received,
+        run.seen.server.sent,
+        run.seen.server.received,
+    );
+    Some(Verdict::of(Kind::Stalled, &format!("client {client}, server {server}"), what))
+}
+
+/// Where an endpoint stood.
+fn place(story: &Story) -> &str {
+    match story.state.as_str() {
+        "" if story.connected => "connected",
+        "" => "not connected",
+        state => state,
+    }
+}
+
+/// How late the links were, where that is so much that the silence may come from it.
+fn too_late(run: &Run<'_>) -> Option<Duration> {
+    let worst = run.seen.links.values().map(|link| link.lateness).max()?;
+    (worst > run.expected.patience / 4).then_some(whole(worst))
+}
+
+/// To the tenth of a second: more says nothing.
+fn whole(duration: Duration) -> Duration {
+    Duration::from_millis(duration.as_millis() as u64 / 100 * 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Case, LinkId};
+    use crate::observation::Observation;
+    use crate::oracle::{healthy, judge};
+
+    fn stalled(change: impl FnOnce(&mut Observation)) -> Verdict {
+        let mut seen = healthy::observation(&Case::default());
+        seen.end = End::Stalled { idle: Duration::from_millis(4321) };
+        seen.client.state = "writing".into();
+        seen.server.state = "reading".into();
+        change(&mut seen);
+        judge(&Case::default(), &seen)
+    }
+
+    #[test]
+    fn a_stall_is_named_by_where_both_ends_stood() {
+        let verdict = stalled(|_| ());
+        assert_eq!(
+            (verdict.kind, verdict.signature.as_str()),
+            (Kind::Stalled, "Stalled: client writing, server reading")
+        );
+        assert!(verdict.what.starts_with("no byte moved for 4s 300ms while"), "{}", verdict.what);
+    }
+
+    #[test]
+    fn a_stall_before_the_connection_is_named_too() {
+        let verdict = stalled(|seen| {
+            seen.client.connected = false;
+            seen.client.state.clear();
+        });
+        assert_eq!(verdict.signature, "Stalled: client not connected, server reading");
+    }
+
+    #[test]
+    fn a_stall_under_links_that_were_late_themselves_is_undecided() {
+        let verdict = stalled(|seen| {
+            seen.links.entry(LinkId::Ns1Ns2).or_default().lateness = Duration::from_secs(3);
+        });
+        assert_eq!(verdict.kind, Kind::Skip);
+    }
+}

@@ -1,0 +1,102 @@
+//! Kernel settings of hosts and wires.
+
+use std::borrow::Cow;
+
+use crate::case::{Host, Knobs, Syncookies};
+
+/// What keeps a host from speaking unasked; set before it has devices.
+const SILENCE: [(&str, &str); 10] = [
+    ("net.ipv6.conf.all.addr_gen_mode", "1"),
+    ("net.ipv6.conf.default.addr_gen_mode", "1"),
+    ("net.ipv6.conf.all.accept_ra", "0"),
+    ("net.ipv6.conf.default.accept_ra", "0"),
+    ("net.ipv6.conf.all.router_solicitations", "0"),
+    ("net.ipv6.conf.default.router_solicitations", "0"),
+    ("net.ipv6.conf.all.dad_transmits", "0"),
+    ("net.ipv6.conf.default.dad_transmits", "0"),
+    ("net.ipv6.conf.all.accept_dad", "0"),
+    ("net.ipv6.conf.default.accept_dad", "0"),
+];
+
+/// What makes a host a router.
+const FORWARDING: [(&str, &str); 2] = [("net.ipv4.ip_forward", "1"), ("net.ipv6.conf.all.forwarding", "1")];
+
+/// What keeps a wire's namespace from looking into the frames that pass.
+const DEAF: [(&str, &str); 2] = [("net.ipv6.conf.all.disable_ipv6", "1"), ("net.ipv6.conf.default.disable_ipv6", "1")];
+
+/// A key and its value.
+pub(super) type Setting = (&'static str, Cow<'static, str>);
+
+/// All settings of a host.
+pub(super) fn of_host(host: Host, own: &Knobs) -> Vec<Setting> {
+    let is_router = matches!(host, Host::Ns2 | Host::Ns3);
+    let fixed = SILENCE.into_iter().chain(is_router.then_some(FORWARDING).into_iter().flatten());
+    fixed.map(|(key, value)| (key, value.into())).chain(knobs(own)).collect()
+}
+
+/// All settings of a wire.
+pub(super) fn of_wire() -> Vec<Setting> {
+    DEAF.map(|(key, value)| (key, value.into())).to_vec()
+}
+
+/// The settings in which a host differs from a fresh namespace.
+fn knobs(knobs: &Knobs) -> Vec<Setting> {
+    let plain = Knobs::default();
+    let triple = |values: [u32; 3]| values.map(|value| value.to_string()).join(" ");
+    let mut settings = Vec::new();
+    if let Some(values) = knobs.tcp_rmem {
+        settings.push(("net.ipv4.tcp_rmem", triple(values).into()));
+    }
+    if let Some(values) = knobs.tcp_wmem {
+        settings.push(("net.ipv4.tcp_wmem", triple(values).into()));
+    }
+    let switches = [
+        ("net.ipv4.tcp_sack", knobs.sack, plain.sack),
+        ("net.ipv4.tcp_timestamps", knobs.timestamps, plain.timestamps),
+        ("net.ipv4.tcp_window_scaling", knobs.window_scaling, plain.window_scaling),
+        ("net.mptcp.checksum_enabled", knobs.mptcp_checksum, plain.mptcp_checksum),
+    ];
+    for (key, value, default) in switches {
+        if value != default {
+            settings.push((key, if value { "1" } else { "0" }.into()));
+        }
+    }
+    if knobs.syncookies != plain.syncookies {
+        let value = match knobs.syncookies {
+            Syncookies::Off => "0",
+            Syncookies::OnOverflow => "1",
+            Syncookies::Always => "2",
+        };
+        settings.push(("net.ipv4.tcp_syncookies", value.into()));
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_set() {
+        assert!(knobs(&Knobs::default()).is_empty());
+        let all = Knobs {
+            tcp_rmem: Some([4096, 8192, 65536]),
+            tcp_wmem: Some([1, 2, 3]),
+            sack: false,
+            timestamps: false,
+            window_scaling: false,
+            syncookies: Syncookies::Always,
+            mptcp_checksum: true,
+        };
+        let expected = [
+            ("net.ipv4.tcp_rmem", "4096 8192 65536"),
+            ("net.ipv4.tcp_wmem", "1 2 3"),
+            ("net.ipv4.tcp_sack", "0"),
+            ("net.ipv4.tcp_timestamps", "0"),
+            ("net.ipv4.tcp_window_scaling", "0"),
+            ("net.mptcp.checksum_enabled", "1"),
+            ("net.ipv4.tcp_syncookies", "2"),
+        ];
+        assert_eq!(knobs(&all), expected.map(|(key, value)| (key, value.into())));
+    }
+}

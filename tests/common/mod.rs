@@ -1,0 +1,60 @@
+//! What the scenarios share: the program, run as a user would run it.
+#![allow(dead_code, reason = "each scenario is a program of its own and uses its part of this")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+use whitewater::case::Case;
+use whitewater::oracle::{Verdict, judge};
+use whitewater::world::World;
+use whitewater::world::host::{HostOptions, HostWorld};
+
+/// The program under test, with a clean environment of its own options.
+pub fn whitewater() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_whitewater"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("WHITEWATER_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs the program and returns its exit code, its standard output and its standard error.
+pub fn run(arguments: &[&str], folder: &Path) -> (i32, String, String) {
+    let output = whitewater().args(arguments).current_dir(folder).output().expect("the program starts");
+    text_of(&output)
+}
+
+pub fn text_of(output: &Output) -> (i32, String, String) {
+    (
+        output.status.code().unwrap_or(-1),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+/// The host world that the tests of one program share.
+pub fn host_world() -> &'static HostWorld {
+    static WORLD: LazyLock<HostWorld> =
+        LazyLock::new(|| HostWorld::new(HostOptions::default()).expect("the host world opens"));
+    &WORLD
+}
+
+/// Runs a case in the host world and judges it.
+pub fn verdict(case: &Case) -> Verdict {
+    let seen = host_world().run(case, &|_| None).expect("the case runs");
+    judge(case, &seen)
+}
+
+/// Every case file directly in `folder`, in order.
+pub fn case_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("its entries can be read").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    files
+}

@@ -1,0 +1,117 @@
+//! The tester is tested: each planted fault is found by a plain run, named rightly, shrunk to its core, saved, and shown
+//! again by its file.
+
+mod common;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use whitewater::case::{Case, Packet, file};
+
+/// How long a plain run may look for a fault. Generous to slow machines; the README says what is usual.
+const SEARCH: &str = "60s";
+
+/// A finding as a user gets it.
+struct Found {
+    case: Case,
+    verdict: String,
+    _folder: tempfile::TempDir,
+}
+
+/// Looks for a plant with a plain run, then replays what it saved.
+fn find(plant: &str) -> Found {
+    find_with(plant, &[])
+}
+
+fn find_with(plant: &str, more: &[&str]) -> Found {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let start = Instant::now();
+    let mut arguments = vec!["run", "--plant", plant, "--until-finding", "--cases", "1000000", "--for", SEARCH];
+    arguments.extend(more);
+    let (code, out, err) = common::run(&arguments, folder.path());
+    assert_eq!(code, 1, "a run with the plant {plant} ends with a finding:\n{out}\n{err}");
+    println!("{plant}: found and shrunk in {:?}", start.elapsed().min(Duration::from_secs(3600)));
+
+    let files = common::case_files(&folder.path().join("findings"));
+    assert_eq!(files.len(), 1, "one bug is one finding: {files:?}\n{out}\n{err}");
+    let path: &PathBuf = &files[0];
+    let text = std::fs::read_to_string(path).expect("the file can be read");
+    println!("{text}");
+    let case = file::read(path).unwrap_or_else(|error| panic!("{error}"));
+    let verdict = case.finding.as_ref().expect("a finding's file says what was found").verdict.clone();
+
+    let name = path.to_string_lossy();
+    let (code, out, err) = common::run(&["replay", &name, "--times", "10", "--plant", plant], folder.path());
+    assert_eq!(code, 1, "the file shows it again:\n{out}\n{err}");
+    assert!(out.contains("10 of 10") || err.contains("10 of 10"), "ten times of ten:\n{out}\n{err}");
+    Found { case, verdict, _folder: folder }
+}
+
+impl Found {
+    fn is_called(&self, name: &str) -> &Found {
+        assert!(self.verdict.contains(name), "{:?} is called {name}", self.verdict);
+        self
+    }
+
+    fn without_links(&self) -> &Found {
+        assert!(self.case.links.is_empty(), "no impairment matters here: {:?}", self.case.links);
+        self
+    }
+
+    fn sends(&self, least: u64, most: u64) -> &Found {
+        let payload = self.case.client.payload.max(self.case.server.payload);
+        assert!((least..=most).contains(&payload), "{payload} bytes, where {least} to {most} would do");
+        self
+    }
+}
+
+#[test]
+fn a_last_chunk_lost_at_the_half_close_is_a_truncation() {
+    find("lose-last-chunk").is_called("Truncated").without_links().sends(1, 1);
+}
+
+#[test]
+fn swapped_blocks_are_a_swap() {
+    find("swap-blocks").is_called("swap").without_links().sends(65536 + 2 * 1448, 65536 + 2 * 1448);
+}
+
+#[test]
+fn a_byte_repeated_after_a_short_write_is_a_repeat() {
+    find("repeat-after-short-write").is_called("repeat").without_links();
+}
+
+#[test]
+fn a_flipped_bit_is_a_bit_flip() {
+    find("flip-bit").is_called("bit flip").without_links().sends(1, 1);
+}
+
+#[test]
+fn a_reader_that_stops_after_a_zero_window_is_a_stall() {
+    find("stop-after-zero-window").is_called("Stalled").without_links();
+}
+
+#[test]
+fn a_writer_that_forgets_to_shut_down_is_a_stall() {
+    find("forget-shutdown").is_called("Stalled").without_links().sends(0, 0);
+}
+
+#[test]
+fn data_of_the_other_direction_is_told_from_garbage() {
+    find("leak-direction").is_called("other direction").without_links().sends(16, 64);
+}
+
+#[test]
+fn an_eagain_taken_for_the_end_is_a_truncation() {
+    find("eagain-is-end").is_called("Truncated").without_links();
+}
+
+#[test]
+fn a_bug_that_needs_two_losses_ends_as_two_faults() {
+    let found = find_with("two-losses", &["--link", "ns2-ns3"]);
+    found.is_called("Corrupt");
+    let faults: Vec<_> =
+        found.case.links.values().flat_map(|link| link.forward.faults.iter().chain(&link.backward.faults)).collect();
+    assert_eq!(faults.len(), 2, "exactly the two packets that matter: {:?}", found.case.links);
+    let cells: Vec<_> = faults.iter().map(|fault| fault.packet).collect();
+    assert!(cells.contains(&Packet::Cell(3)) && cells.contains(&Packet::Cell(7)), "{cells:?}");
+}

@@ -1,0 +1,40 @@
+//! Whatever is drawn arrives: random cases over real namespaces, as a proptest property.
+//!
+//! A failure is shrunk by proptest with our own steps, and its seed is kept in `proptest-regressions/`.
+
+mod common;
+
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use whitewater::case::strategy::{Space, cases};
+use whitewater::oracle::Kind;
+
+fn config(cases: u32, name: &'static str) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        // Each step of the search runs a real transfer; a stall costs its whole patience.
+        max_shrink_iters: 200,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(name))),
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config(100, "proptest-regressions/transfers.txt"))]
+
+    #[test]
+    fn every_transfer_arrives_whole_and_ends_in_order(case in cases(&Space::default())) {
+        let verdict = common::verdict(&case);
+        prop_assert_eq!(verdict.kind, Kind::Pass, "{}", verdict.what);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(40, "proptest-regressions/mptcp.txt"))]
+
+    #[test]
+    fn mptcp_holds_wherever_nothing_in_the_case_explains_a_fallback(case in cases(&mptcp_on_plain_links())) {
+        let verdict = common::verdict(&case);
+        prop_assert_eq!(verdict.kind, Kind::Pass, "{}", verdict.what);
+    }
+}
