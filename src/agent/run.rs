@@ -61,12 +61,12 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     let relay = Relay::start(case.seed, topology.take_wirings()).map_err(trouble("start the links"))?;
     let built = Instant::now();
 
-    let transfer = transfer(errand, &topology)?;
+    let transfer = transfer(errand, &topology, &relay)?;
     known_protocols(&transfer)?;
     let moved = Instant::now();
     relay.heal();
     let left = match transfer.end {
-        End::Finished => settle::settle(&topology, case, Expectation::of(case).patience)?,
+        End::Finished => settle::settle(&topology, case, Expectation::of(case).settle)?,
         End::Stalled { .. } | End::OutOfTime => BTreeMap::new(),
     };
     let settled = Instant::now();
@@ -112,7 +112,7 @@ struct Transfer {
 }
 
 /// Runs both endpoints to their end, or stops them.
-fn transfer(errand: &Errand, topology: &Topology) -> Result<Transfer, RunError> {
+fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Transfer, RunError> {
     let case = &errand.case;
     let expectation = Expectation::of(case);
     let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
@@ -130,7 +130,7 @@ fn transfer(errand: &Errand, topology: &Topology) -> Result<Transfer, RunError> 
         let server = spawn(payload::Sender::Server, &progress[1], for_server);
         let client = spawn(payload::Sender::Client, &progress[0], for_client);
         drop(ended);
-        let end = watch::watch(&ends, [&progress[0], &progress[1]], &expectation);
+        let end = watch::watch(&ends, [&progress[0], &progress[1]], &expectation, || relay.heal());
         let mut trouble = Vec::new();
         let mut stalled = BTreeMap::new();
         if end != End::Finished {

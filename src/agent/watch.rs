@@ -11,13 +11,20 @@ use crate::oracle::Expectation;
 /// process gets no CPU, its kernel timers may fire but its endpoints cannot run, and that is nobody's stall.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Waits for both endpoints to end, each of which says so over `ended`.
-pub(super) fn watch(ended: &Receiver<()>, progress: [&Progress; 2], expectation: &Expectation) -> End {
+/// Waits for both endpoints to end, each of which says so over `ended`. Where nothing moves for a while, `heal` is called:
+/// a transfer that a rough network holds up is to come through once the network is smooth.
+pub(super) fn watch(
+    ended: &Receiver<()>,
+    progress: [&Progress; 2],
+    expectation: &Expectation,
+    heal: impl Fn(),
+) -> End {
     let start = Instant::now();
     let mut running = progress.len();
     let mut idle = Duration::ZERO;
     let mut moved = progress.map(Progress::moves);
     let mut last = start;
+    let mut healed = false;
     while running > 0 {
         match ended.recv_timeout(TICK) {
             Ok(()) => {
@@ -38,6 +45,10 @@ pub(super) fn watch(ended: &Receiver<()>, progress: [&Progress; 2], expectation:
             idle += (now - last).min(TICK);
         }
         last = now;
+        if idle >= expectation.quiet && !healed {
+            healed = true;
+            heal();
+        }
         if idle >= expectation.patience {
             return End::Stalled { idle };
         }

@@ -15,6 +15,7 @@ mod link;
 pub mod file;
 pub mod simpler;
 pub mod strategy;
+pub mod validate;
 
 pub use endpoint::{Chunks, Congestion, Endpoint, Pairing, Pattern, Pause, Protocol, SocketOptions};
 pub use host::{Host, Knobs, Offloads, Syncookies};

@@ -1,1 +1,76 @@
-//! To come.
+//! The command line: one file a subcommand, each thin.
+//!
+//! Results go to standard output, progress and errors to standard error. The exit codes are in [`exit`].
+
+pub mod doctor;
+pub mod exit;
+pub mod replay;
+pub mod run;
+pub mod show;
+pub mod shrink;
+
+mod interrupt;
+mod options;
+mod world;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Send files both ways over a real kernel's TCP or Multipath TCP, across rough water, and see whether they arrive.
+///
+/// Every case is drawn from a seed. A case that fails is shrunk to the smallest one that still does, and saved as a
+/// file that replays it.
+#[derive(Debug, Parser)]
+#[command(name = "whitewater", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  whitewater run                      300 random cases
+  whitewater run --for 1h --json      an hour of them, told in JSON lines
+  whitewater replay findings/*.toml   what was found, once more
+  whitewater doctor                   what this machine can do
+
+Exit codes: 0 all passed; 1 a finding; 2 a bad flag or file; 3 this machine cannot do it; 4 all skipped.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run random cases until a count, a time or a finding
+    Run(run::Args),
+    /// Run saved cases again
+    Replay(replay::Args),
+    /// Make a saved case smaller
+    Shrink(shrink::Args),
+    /// Show a case in words, with its topology
+    Show(show::Args),
+    /// Tell what this machine can do, and how to mend what it cannot
+    Doctor(doctor::Args),
+}
+
+/// Runs the program on the arguments of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { exit::USAGE } else { exit::PASSED };
+            // Where even this cannot be written there is nobody to tell.
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    match &cli.command {
+        Some(Command::Run(args)) => run::run(args),
+        Some(Command::Replay(args)) => replay::run(args),
+        Some(Command::Shrink(args)) => shrink::run(args),
+        Some(Command::Show(args)) => show::run(args),
+        Some(Command::Doctor(args)) => doctor::run(args),
+        None => {
+            let _ = Cli::command().print_help();
+            exit::PASSED.into()
+        }
+    }
+}

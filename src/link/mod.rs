@@ -1,5 +1,21 @@
 //! Links at work: what carries the packets of a link, and what is done to them on the way.
 
+mod capture;
+pub mod engine;
+pub mod identity;
+pub mod log;
+pub mod packet;
+pub mod pipeline;
+mod relay;
+#[cfg(test)]
+mod sample;
+pub mod stage;
+mod trouble;
+
+pub use identity::{CELL, MAX_CARRIAGES};
+pub use log::LinkLog;
+pub use relay::Relay;
+
 use std::os::fd::OwnedFd;
 
 use crate::case::{Link, LinkId};

@@ -9,75 +9,83 @@ use nix::errno::Errno;
 /// known. Reads as a fragment: `ns2: ns2eth3: set the MTU to 70000: EINVAL: Invalid argument (mtu greater than device
 /// maximum)`.
 #[derive(Debug)]
-pub struct NetError {
+pub struct NetError(Box<Failure>);
+
+/// The parts of an error, behind a pointer: the way of success stays short.
+#[derive(Debug)]
+struct Failure {
     /// The namespace, as its owner named it; empty where no particular one is meant.
-    pub host: String,
-    /// The device; empty where none is concerned.
-    pub device: String,
-    /// What was tried: `add address 10.0.1.1/24`.
-    pub operation: String,
-    /// What the kernel answered.
-    pub source: io::Error,
-    /// What the kernel said beyond its errno (netlink's extended acknowledgement).
-    pub detail: Option<String>,
-    /// What to do about it.
-    pub way_out: Option<String>,
+    host: String,
+    /// Empty where no device is concerned.
+    device: String,
+    operation: String,
+    source: io::Error,
+    /// What the kernel said beyond its errno.
+    detail: Option<String>,
+    way_out: Option<String>,
 }
 
 impl NetError {
     /// `operation` failed with `source`.
     pub fn new(operation: impl Into<String>, source: impl Into<io::Error>) -> NetError {
-        NetError {
+        NetError(Box::new(Failure {
             host: String::new(),
             device: String::new(),
             operation: operation.into(),
             source: source.into(),
             detail: None,
             way_out: None,
-        }
+        }))
     }
 
     /// The same error, on `host`.
     pub fn on(mut self, host: &str) -> NetError {
-        host.clone_into(&mut self.host);
+        host.clone_into(&mut self.0.host);
         self
     }
 
     /// The same error, concerning `device`.
     pub fn device(mut self, device: &str) -> NetError {
-        device.clone_into(&mut self.device);
+        device.clone_into(&mut self.0.device);
         self
     }
 
     /// The same error, with what to do about it.
     pub fn way_out(mut self, text: impl Into<String>) -> NetError {
-        self.way_out = Some(text.into());
+        self.0.way_out = Some(text.into());
+        self
+    }
+
+    /// The same error, with what the kernel said in words (netlink's extended acknowledgement).
+    pub fn detail(mut self, text: Option<String>) -> NetError {
+        self.0.detail = text;
         self
     }
 
     /// The errno, where the kernel gave one.
     pub fn errno(&self) -> Option<Errno> {
-        self.source.raw_os_error().map(Errno::from_raw)
+        self.0.source.raw_os_error().map(Errno::from_raw)
     }
 }
 
 impl fmt::Display for NetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for place in [&self.host, &self.device] {
+        let failure = &self.0;
+        for place in [&failure.host, &failure.device] {
             if !place.is_empty() {
                 write!(f, "{place}: ")?;
             }
         }
-        write!(f, "{}: ", self.operation)?;
+        write!(f, "{}: ", failure.operation)?;
         match self.errno() {
             // An Errno writes itself as `EINVAL: Invalid argument`.
             Some(errno) => write!(f, "{errno}")?,
-            None => write!(f, "{}", self.source)?,
+            None => write!(f, "{}", failure.source)?,
         }
-        if let Some(detail) = &self.detail {
+        if let Some(detail) = &failure.detail {
             write!(f, " ({detail})")?;
         }
-        if let Some(way_out) = &self.way_out {
+        if let Some(way_out) = &failure.way_out {
             write!(f, "; {way_out}")?;
         }
         Ok(())
@@ -86,7 +94,7 @@ impl fmt::Display for NetError {
 
 impl std::error::Error for NetError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
+        Some(&self.0.source)
     }
 }
 
@@ -96,9 +104,11 @@ mod tests {
 
     #[test]
     fn an_error_says_where_what_why_and_what_to_do() {
-        let mut error =
-            NetError::new("set the MTU to 70000", Errno::EINVAL).on("ns2").device("ns2eth3").way_out("use less");
-        error.detail = Some("mtu greater than device maximum".into());
+        let error = NetError::new("set the MTU to 70000", Errno::EINVAL)
+            .on("ns2")
+            .device("ns2eth3")
+            .detail(Some("mtu greater than device maximum".into()))
+            .way_out("use less");
         assert_eq!(
             error.to_string(),
             "ns2: ns2eth3: set the MTU to 70000: EINVAL: Invalid argument (mtu greater than device maximum); use less"

@@ -88,9 +88,8 @@ impl Netlink {
                 let place = message.header.sequence_number.wrapping_sub(first) as usize;
                 if error.code.is_some() && failure.is_none() {
                     let (device, operation) = names.get(place).cloned().unwrap_or_default();
-                    let mut failed = NetError::new(operation, error.to_io()).on(&self.host).device(&device);
-                    failed.detail = in_words(&error.header);
-                    failure = Some(failed);
+                    let failed = NetError::new(operation, error.to_io()).on(&self.host).device(&device);
+                    failure = Some(failed.detail(in_words(&error.header)));
                 }
             }
         }

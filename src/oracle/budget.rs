@@ -46,20 +46,20 @@ fn calls(case: &Case) -> Duration {
         Pattern::Whole => bytes / 65536,
         Pattern::Fixed(size) => bytes / u64::from(size.max(1)),
         Pattern::Uniform { min, max } => bytes / (u64::from(min) + u64::from(max)).div_ceil(2).max(1),
-        Pattern::PowersOfTwo { max } => bytes * (u64::from(max.max(1).ilog2()) + 1) / (2 * u64::from(max.max(1))),
+        Pattern::PowersOfTwo { max } => bytes / (2 * u64::from(max.max(1))) * (u64::from(max.max(1).ilog2()) + 1),
         Pattern::Dribble { bytes: dribble } => bytes.min(u64::from(dribble)) + bytes / 65536,
         Pattern::Bursts { chunk, .. } => bytes / u64::from(chunk.max(1)),
         Pattern::Around { unit } => bytes / u64::from(unit.max(1)),
     };
     pairs(case)
-        .map(|(from, to)| times(EACH, count(&from.write, from.payload) + count(&to.read, from.payload) + 2))
+        .map(|(from, to)| times(EACH, count(&from.write, from.payload) + count(&to.read, from.payload)))
         .into_iter()
         .sum()
 }
 
 /// The time that limited rates take for everything, headers included.
 fn rates(case: &Case) -> Duration {
-    let bits = 1.3 * 8.0 * (case.client.payload + case.server.payload) as f64;
+    let bits = 1.3 * 8.0 * case.client.payload.saturating_add(case.server.payload) as f64;
     let slowest =
         losses::directions(case).filter_map(|impairments| impairments.rate).map(|Rate { kbit, .. }| kbit).min();
     slowest.map_or(Duration::ZERO, |kbit| silence::seconds(bits / (f64::from(kbit.max(1)) * 1000.0)))
@@ -96,7 +96,7 @@ fn smallest(options: [Option<u32>; 3], default: u64) -> u64 {
 
 /// The time that lost packets take until they are sent again, each on its own.
 fn repairs(case: &Case) -> Duration {
-    let packets = (case.client.payload + case.server.payload) / 1024 + 10;
+    let packets = case.client.payload.saturating_add(case.server.payload) / 1024 + 10;
     let chance: f64 = losses::directions(case)
         .map(|impairments| {
             let lost = match impairments.loss {
@@ -117,4 +117,46 @@ fn repairs(case: &Case) -> Duration {
 /// So many times `each`, without overflow.
 fn times(each: Duration, count: u64) -> Duration {
     silence::seconds(each.as_secs_f64() * count as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Host, LinkId};
+
+    fn budget(case: &Case) -> Duration {
+        of(case, silence::patience(case))
+    }
+
+    #[test]
+    fn a_plain_case_is_given_the_base_and_twice_its_patience() {
+        let given = budget(&Case::default());
+        assert!((BASE + 2 * silence::CLEAN..BASE + 3 * silence::CLEAN).contains(&given), "{given:?}");
+    }
+
+    #[test]
+    fn slow_links_small_buffers_and_rests_need_more_time() {
+        let plain = Case::default();
+        let mut slow = plain.clone();
+        slow.server.host = Host::Ns2;
+        slow.client.payload = 1_000_000;
+        slow.links.entry(LinkId::Ns1Ns2).or_default().forward.rate = Some(Rate { kbit: 1000, queue: 10 });
+        let mut small = plain.clone();
+        small.client.payload = 100_000;
+        small.server.options.rcvbuf = Some(2304);
+        let mut resting = plain.clone();
+        resting.client.payload = 100;
+        resting.client.write.pattern = Pattern::Bursts { chunk: 1, every: 10, rest: Duration::from_millis(500) };
+        for case in [slow, small, resting] {
+            assert!(budget(&case) > budget(&plain) + Duration::from_secs(4), "{case:?}");
+        }
+    }
+
+    #[test]
+    fn no_case_is_given_more_than_the_most() {
+        let mut case = Case::default();
+        case.client.payload = u64::MAX / 4;
+        case.client.write.pattern = Pattern::Fixed(0);
+        assert_eq!(budget(&case), MAX);
+    }
 }

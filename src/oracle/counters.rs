@@ -37,7 +37,7 @@ enum Must {
     Grow,
 }
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 14] = [
     // A damaged packet is the only one whose checksum can be wrong: links carry frames with full checksums.
     Rule { counter: "Tcp.InCsumErrors", side: Side::Each, when: undamaged, must: Must::Rest },
     // TCP's checksum drops what a link damages, so nothing wrong ever reaches the check of a DSS checksum ...
@@ -54,6 +54,9 @@ const RULES: [Rule; 12] = [
     Rule { counter: "MPTcpExt.MPCapableSYNACKRX", side: Side::Client, when: tcp_server, must: Must::Rest },
     // Between two of them, both happen.
     Rule { counter: "MPTcpExt.MPCapableSYNRX", side: Side::Server, when: surely_mptcp, must: Must::Grow },
+    // An orderly end needs no RST, and a connection that falls back to TCP ends like TCP.
+    Rule { counter: "Tcp.EstabResets", side: Side::Each, when: plain, must: Must::Rest },
+    Rule { counter: "Tcp.OutRsts", side: Side::Each, when: plain, must: Must::Rest },
     Rule { counter: "TcpExt.SyncookiesSent", side: Side::Server, when: no_cookies, must: Must::Rest },
     Rule { counter: "TcpExt.SyncookiesSent", side: Side::Server, when: only_cookies, must: Must::Grow },
 ];
@@ -61,8 +64,8 @@ const RULES: [Rule; 12] = [
 /// Looks at the counters of both endpoints' hosts after a transfer that came to an orderly end.
 ///
 /// What is not looked at, and why: TcpExt.TCPTimeouts and the retransmission counters (tiny buffers, and MPTCP by
-/// itself, make timers fire on clean paths); Tcp.InErrs (moves with a SYN that was sent again); Tcp.OutRsts,
-/// Tcp.EstabResets and TcpExt.TCPAbort* (how MPTCP closes its subflows is its own affair); MPTcpExt.DSSNotMatching,
+/// itself, make timers fire on clean paths); Tcp.InErrs (moves with a SYN that was sent again); Tcp.OutRsts and
+/// Tcp.EstabResets between two MPTCP endpoints, TcpExt.TCPAbort* (how MPTCP closes its subflows is its own affair); MPTcpExt.DSSNotMatching,
 /// DSSCorruptionReset, MPRstTx, MPFastcloseTx (their errors reach the endpoints and are judged there);
 /// MPTcpExt.MPTCPRetrans, DuplicateData, WinProbe, OFOQueue (MPTCP repairs what it need not).
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
@@ -112,6 +115,14 @@ fn tcp_server(run: &Run<'_>) -> bool {
 
 fn surely_mptcp(run: &Run<'_>) -> bool {
     !run.expected.may_fall_back && !fallback::too_slow(run)
+}
+
+/// Nothing is in the way, nothing overtakes, and nobody knocks at a closed port: not even a SYN that was sent again after
+/// the listener was closed.
+fn plain(run: &Run<'_>) -> bool {
+    let clean = losses::directions(run.case).all(|impairments| impairments == Default::default());
+    let quiet = run.case.cpus == 1 && run.case.refusals == 0 && !fallback::too_slow(run);
+    clean && quiet && !run.case.is_mptcp()
 }
 
 /// With cookies on overflow only, the length of the listener's queue decides: that is not in the case.
@@ -186,6 +197,20 @@ mod tests {
         assert_eq!(counted(&case, Host::Ns2, "MPTcpExt.MPCapableSYNRX", 0), broken);
         case.cpus = 2;
         assert_eq!(counted(&case, Host::Ns2, "MPTcpExt.MPCapableSYNRX", 0), "Pass");
+    }
+
+    #[test]
+    fn a_plain_case_needs_no_reset() {
+        let case = pairing(Protocol::Mptcp, Protocol::Tcp);
+        let broken = "CounterBroken: Tcp.OutRsts moved at the client";
+        assert_eq!(counted(&case, Host::Ns1, "Tcp.OutRsts", 1), broken);
+        let refused = Case { refusals: 1, ..case.clone() };
+        let racing = Case { cpus: 2, ..case.clone() };
+        let mut delayed = case;
+        delayed.links.entry(LinkId::Ns1Ns2).or_default().forward.delay = std::time::Duration::from_millis(1);
+        for excused in [refused, racing, delayed, pairing(Protocol::Mptcp, Protocol::Mptcp)] {
+            assert_eq!(counted(&excused, Host::Ns1, "Tcp.OutRsts", 1), "Pass");
+        }
     }
 
     #[test]

@@ -26,7 +26,6 @@ fn endpoint(run: &Run<'_>, side: Sender) -> Option<Verdict> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::case::Case;
     use crate::observation::Story;
     use crate::oracle::{healthy, judge};

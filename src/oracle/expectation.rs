@@ -109,3 +109,57 @@ fn may_fail_to_connect(case: &Case) -> bool {
     };
     case.family == Family::V6 && losses::directions(case).any(|impairments| flips(&impairments))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Fault, Host, Jitter, LinkId, Outage, Packet, Protocol, Reorder};
+
+    fn mptcp(forward: Impairments) -> Case {
+        let mut case = Case::default();
+        case.server.host = Host::Ns2;
+        case.client.protocol = Protocol::Mptcp;
+        case.server.protocol = Protocol::Mptcp;
+        case.links.entry(LinkId::Ns1Ns2).or_default().forward = forward;
+        case
+    }
+
+    #[test]
+    fn a_plain_case_may_do_nothing_but_pass() {
+        let expected = Expectation::of(&mptcp(Impairments::default()));
+        assert!(!(expected.may_fall_back || expected.may_time_out || expected.may_fail_to_connect));
+        assert_eq!(expected.quiet, expected.patience);
+    }
+
+    #[test]
+    fn whatever_disturbs_the_first_packets_may_cause_a_fallback() {
+        let plain = Impairments::default;
+        let second = Duration::from_secs(1);
+        let late = Fault { flow: 0, packet: Packet::Ack(0), carriage: 0, action: Action::Late(second) };
+        let disturbing = [
+            Impairments { corrupt: 0.1, ..plain() },
+            Impairments { duplicate: 0.1, ..plain() },
+            Impairments { delay: second, ..plain() },
+            Impairments { jitter: Some(Jitter::Uniform(second)), ..plain() },
+            Impairments { reorder: Some(Reorder { probability: 0.1, correlation: 0.0, gap: 0 }), ..plain() },
+            Impairments { outages: vec![Outage { from: Duration::ZERO, to: second }], ..plain() },
+            Impairments { faults: vec![late], ..plain() },
+        ];
+        for impairments in disturbing {
+            assert!(may_fall_back(&mptcp(impairments.clone())), "{impairments:?}");
+        }
+        let harmless = Impairments { delay: Duration::from_millis(300), ..plain() };
+        assert!(!may_fall_back(&mptcp(harmless)));
+    }
+
+    #[test]
+    fn no_chance_of_loss_alone_excuses_a_timeout() {
+        let mut case = mptcp(Impairments { corrupt: 0.5, ..Impairments::default() });
+        case.client.host = Host::Ns4;
+        for id in LinkId::ALL {
+            case.links.entry(id).or_default().forward.corrupt = 0.5;
+            case.links.entry(id).or_default().backward.corrupt = 0.5;
+        }
+        assert!(!Expectation::of(&case).may_time_out);
+    }
+}

@@ -52,7 +52,6 @@ fn counted(run: &Run<'_>, side: Sender) -> Option<Verdict> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::case::{Case, Host, Impairments, LinkId, Loss, Protocol};
     use crate::observation::{MptcpState, Observation};
     use crate::oracle::{healthy, judge};

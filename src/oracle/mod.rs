@@ -16,6 +16,8 @@ pub(crate) mod healthy;
 mod leftovers;
 mod liveness;
 mod losses;
+#[cfg(test)]
+mod properties;
 mod silence;
 mod verdict;
 

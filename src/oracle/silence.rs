@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use super::losses;
-use crate::case::{Action, Case, Endpoint, Impairments, Jitter, Outage, Pattern};
+use crate::case::{Action, Case, Chunks, Endpoint, Impairments, Jitter, Outage, Pattern};
 
 /// What a clean case is given: MPTCP on some kernels rests for 0.2 to 0.8 s by itself; a delayed acknowledgement
 /// (40 to 200 ms), a corked segment (200 ms) and a zero-window probe or two come on top.
@@ -150,7 +150,7 @@ fn longest_reading_rest(case: &Case) -> Duration {
 }
 
 /// The lengths of the rests that `chunks` speaks of, each kind once.
-pub fn rests(chunks: &crate::case::Chunks) -> impl Iterator<Item = Duration> {
+fn rests(chunks: &Chunks) -> impl Iterator<Item = Duration> {
     let burst = match chunks.pattern {
         Pattern::Bursts { rest, .. } => Some(rest),
         _ => None,
@@ -161,4 +161,69 @@ pub fn rests(chunks: &crate::case::Chunks) -> impl Iterator<Item = Duration> {
 /// A duration of so many seconds; absurd ones end at about 30 years.
 pub fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds.clamp(0.0, 1e9))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Host, LinkId, Loss, Pause, Rate};
+
+    fn across(forward: Impairments) -> Case {
+        let mut case = Case::default();
+        case.server.host = Host::Ns2;
+        case.links.entry(LinkId::Ns1Ns2).or_default().forward = forward;
+        case
+    }
+
+    fn outages(spans: &[(u64, u64)]) -> Case {
+        let span = |&(from, to)| Outage { from: Duration::from_secs(from), to: Duration::from_secs(to) };
+        across(Impairments { outages: spans.iter().map(span).collect(), ..Impairments::default() })
+    }
+
+    #[test]
+    fn a_clean_case_is_given_the_base_and_no_healing() {
+        assert_eq!((quiet(&Case::default()), patience(&Case::default())), (CLEAN, CLEAN));
+    }
+
+    #[test]
+    fn lost_carriages_double_the_timeout_each() {
+        let timeout = Duration::from_millis(200);
+        assert_eq!(backed_off(timeout, 0), Duration::ZERO);
+        assert_eq!(backed_off(timeout, 4), Duration::from_millis(6200));
+        assert_eq!(backed_off(timeout, 12).as_secs(), 204 + 3 * 120);
+    }
+
+    #[test]
+    fn a_lossy_path_is_given_more_than_what_it_may_lose() {
+        let loss = Some(Loss::Independent(0.02));
+        let case = across(Impairments { loss, ..Impairments::default() });
+        assert_eq!(quiet(&case), CLEAN + 4 * SYN_TIMEOUT + Duration::from_millis(6200));
+        assert_eq!(patience(&case), 2 * quiet(&case) + RTO_MIN);
+    }
+
+    #[test]
+    fn an_outage_counts_twice_and_near_ones_count_as_one() {
+        assert_eq!(by_links(&outages(&[(1, 4)])), Duration::from_secs(6));
+        assert_eq!(outage(&outages(&[(1, 4), (6, 8)])), Duration::from_secs(7));
+        assert_eq!(outage(&outages(&[(1, 4), (8, 9)])), Duration::from_secs(3));
+        assert_eq!(outage(&outages(&[(4, 1)])), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_round_trip_is_all_that_takes_time_on_the_path() {
+        let rate = Some(Rate { kbit: 12_112, queue: 99 });
+        let jitter = Some(Jitter::Uniform(Duration::from_millis(5)));
+        let case = across(Impairments { rate, jitter, delay: Duration::from_millis(10), ..Impairments::default() });
+        assert_eq!(round_trip(&case), Duration::from_millis(115));
+    }
+
+    #[test]
+    fn a_reader_s_rest_counts_twice_and_a_writer_s_once() {
+        let rest = Chunks { pauses: vec![Pause { at: 1, lasts: Duration::from_secs(3) }], ..Chunks::default() };
+        let mut case = Case::default();
+        case.client.write = rest.clone();
+        assert_eq!(quiet(&case), CLEAN + Duration::from_secs(3));
+        case.server.read = rest;
+        assert_eq!(quiet(&case), CLEAN + Duration::from_secs(6));
+    }
 }

@@ -1,1 +1,11 @@
-//! To come.
+//! Reports: consumers of the one stream of events that a campaign tells.
+
+pub mod event;
+pub mod json;
+pub mod show;
+pub mod terminal;
+
+mod table;
+pub(crate) mod words;
+
+pub use event::{Bug, Event, Report, Stopped, Summary};

@@ -72,10 +72,14 @@ pub fn in_child(body: impl FnOnce() -> Result<(), String>) -> io::Result<i32> {
             if set_parent_death_signal().is_err() {
                 exit_now(102);
             }
+            std::panic::set_hook(Box::new(|panic| last_words(&panic.to_string())));
             match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
                 Ok(Ok(())) => exit_now(0),
-                Ok(Err(text)) => farewell(&text, 1),
-                Err(panic) => farewell(panic_text(&*panic), 101),
+                Ok(Err(text)) => {
+                    last_words(&text);
+                    exit_now(1)
+                }
+                Err(_) => exit_now(101),
             }
         }
         ForkResult::Parent { child } => loop {
@@ -89,22 +93,12 @@ pub fn in_child(body: impl FnOnce() -> Result<(), String>) -> io::Result<i32> {
     }
 }
 
-/// Ends a child with its last words on standard error itself: the test harness would keep what `eprintln!` says.
+/// Writes to standard error itself: the test harness would keep what `eprintln!` says, and lose it with the child.
 #[cfg(test)]
-fn farewell(text: &str, code: i32) -> ! {
+fn last_words(text: &str) {
     use std::io::Write;
     // Nobody is left to tell if even this fails.
     let _ = writeln!(io::stderr(), "{text}");
-    exit_now(code)
-}
-
-#[cfg(test)]
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without words")
 }
 
 #[cfg(test)]

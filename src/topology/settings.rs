@@ -4,25 +4,22 @@ use std::borrow::Cow;
 
 use crate::case::{Host, Knobs, Syncookies};
 
-/// What keeps a host from speaking unasked; set before it has devices.
-const SILENCE: [(&str, &str); 10] = [
-    ("net.ipv6.conf.all.addr_gen_mode", "1"),
+/// What keeps a host from speaking unasked; devices made later take it over.
+const SILENCE: [(&str, &str); 5] = [
     ("net.ipv6.conf.default.addr_gen_mode", "1"),
-    ("net.ipv6.conf.all.accept_ra", "0"),
     ("net.ipv6.conf.default.accept_ra", "0"),
-    ("net.ipv6.conf.all.router_solicitations", "0"),
     ("net.ipv6.conf.default.router_solicitations", "0"),
-    ("net.ipv6.conf.all.dad_transmits", "0"),
     ("net.ipv6.conf.default.dad_transmits", "0"),
-    ("net.ipv6.conf.all.accept_dad", "0"),
     ("net.ipv6.conf.default.accept_dad", "0"),
 ];
 
-/// What makes a host a router.
-const FORWARDING: [(&str, &str); 2] = [("net.ipv4.ip_forward", "1"), ("net.ipv6.conf.all.forwarding", "1")];
+/// What makes a host a router. IPv6 asks `all` alone whether to forward; a device for itself would join the groups of all
+/// routers, and report that by multicast as soon as it is up.
+const FORWARDING: [(&str, &str); 3] =
+    [("net.ipv4.ip_forward", "1"), ("net.ipv6.conf.all.forwarding", "1"), ("net.ipv6.conf.default.forwarding", "0")];
 
 /// What keeps a wire's namespace from looking into the frames that pass.
-const DEAF: [(&str, &str); 2] = [("net.ipv6.conf.all.disable_ipv6", "1"), ("net.ipv6.conf.default.disable_ipv6", "1")];
+const DEAF: [(&str, &str); 1] = [("net.ipv6.conf.default.disable_ipv6", "1")];
 
 /// A key and its value.
 pub(super) type Setting = (&'static str, Cow<'static, str>);

@@ -1,0 +1,232 @@
+//! Runs the cases of one shrinking: several at a time, within a budget, no case twice.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use super::pool::{Done, Job, Pool};
+use super::shrink::{Failure, Limits};
+use crate::case::{Case, file};
+
+/// How often a wait for results looks at the time.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How many findings with other signatures are remembered.
+const OTHERS_MAX: usize = 8;
+
+/// Why no more cases are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// The budget is spent.
+    Budget,
+    /// The campaign was told to stop.
+    Stopped,
+}
+
+/// What some runs of one case showed.
+#[derive(Debug)]
+pub struct Repeated {
+    /// How many runs there were.
+    pub runs: u32,
+    /// How many of them failed in the way looked for.
+    pub failed: u32,
+    /// One that did, with its evidence.
+    pub failure: Option<Failure>,
+}
+
+/// Where the candidates of one finding are run.
+pub struct Bench<'a> {
+    pool: &'a Pool,
+    signature: &'a str,
+    limits: Limits,
+    begin: Instant,
+    scratch: &'a Path,
+    tests: u64,
+    reply: Sender<Done>,
+    results: Receiver<Done>,
+    /// Texts of cases that did not fail.
+    passed: HashSet<String>,
+    others: BTreeMap<String, Failure>,
+}
+
+/// How far one candidate has come.
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    submitted: u32,
+    answered: u32,
+    failed: bool,
+}
+
+impl<'a> Bench<'a> {
+    /// A bench that looks for failures with this signature. Evidence goes below `scratch`.
+    pub fn new(pool: &'a Pool, signature: &'a str, limits: Limits, scratch: &'a Path) -> Bench<'a> {
+        let (reply, results) = channel();
+        let (passed, others) = Default::default();
+        let begin = Instant::now();
+        Bench { pool, signature, limits, begin, scratch, tests: 0, reply, results, passed, others }
+    }
+
+    /// How many cases have been started.
+    pub fn tests(&self) -> u64 {
+        self.tests
+    }
+
+    /// The limits it works within.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The name of the world it runs in.
+    pub fn world(&self) -> &'static str {
+        self.pool.world()
+    }
+
+    /// How long it has been at work.
+    pub fn elapsed(&self) -> Duration {
+        self.begin.elapsed()
+    }
+
+    /// Findings with other signatures that were seen.
+    pub fn into_others(self) -> Vec<Failure> {
+        self.others.into_values().collect()
+    }
+
+    /// Forgets which cases passed: from now on they are given more attempts.
+    pub fn forget(&mut self) {
+        self.passed.clear();
+    }
+
+    /// The first of the candidates, in their order, that fails in any of up to `attempts` runs.
+    ///
+    /// Later ones run while earlier ones are undecided, so the answer does not depend on which is fastest.
+    pub fn first_failing(&mut self, candidates: &[Case], attempts: u32) -> Result<Option<(usize, Failure)>, Halt> {
+        let texts: Vec<String> = candidates.iter().map(file::to_text).collect();
+        let mut progress = vec![Progress::default(); candidates.len()];
+        for (text, progress) in texts.iter().zip(&mut progress) {
+            if self.passed.contains(text) {
+                (progress.submitted, progress.answered) = (attempts, attempts);
+            }
+        }
+        let mut tickets = BTreeMap::new();
+        let mut best: Option<(usize, Failure)> = None;
+        loop {
+            // Nothing behind a candidate that fails can be the answer.
+            let end = best.as_ref().map_or(candidates.len(), |(index, _)| *index);
+            if progress[..end].iter().all(|one| one.answered >= attempts) {
+                return Ok(best);
+            }
+            while tickets.len() < self.pool.width() {
+                let Some(next) = progress[..end].iter().position(|one| one.submitted < attempts) else { break };
+                progress[next].submitted += 1;
+                tickets.insert(self.submit(&candidates[next])?, next);
+            }
+            let Some(done) = self.receive(true)? else { continue };
+            let mine = tickets.remove(&done.ticket);
+            let failure = self.sift(&done);
+            let Some(index) = mine else {
+                // A late one, from candidates that are no longer asked for.
+                discard(failure.and_then(|failure| failure.evidence));
+                continue;
+            };
+            progress[index].answered += 1;
+            match failure {
+                Some(failure) if index < end => {
+                    progress[index].failed = true;
+                    let beaten = best.replace((index, failure));
+                    discard(beaten.and_then(|(_, failure)| failure.evidence));
+                }
+                Some(failure) => discard(failure.evidence),
+                None if progress[index].answered >= attempts && !progress[index].failed => {
+                    self.passed.insert(texts[index].clone());
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Runs a case so many times, whatever the budget says.
+    pub fn repeat(&mut self, case: &Case, runs: u32) -> Result<Repeated, Halt> {
+        let mut tickets = HashSet::new();
+        let mut repeated = Repeated { runs, failed: 0, failure: None };
+        let (mut submitted, mut answered) = (0, 0);
+        while answered < runs {
+            while submitted < runs && tickets.len() < self.pool.width() {
+                tickets.insert(self.hand_in(case));
+                submitted += 1;
+            }
+            let Some(done) = self.receive(false)? else { continue };
+            let mine = tickets.remove(&done.ticket);
+            let failure = self.sift(&done);
+            if !mine {
+                discard(failure.and_then(|failure| failure.evidence));
+                continue;
+            }
+            answered += 1;
+            if let Some(failure) = failure {
+                repeated.failed += 1;
+                let before = repeated.failure.replace(failure);
+                discard(before.and_then(|failure| failure.evidence));
+            }
+        }
+        Ok(repeated)
+    }
+
+    fn submit(&mut self, case: &Case) -> Result<u64, Halt> {
+        if self.tests >= u64::from(self.limits.tests) || self.begin.elapsed() >= self.limits.time {
+            return Err(Halt::Budget);
+        }
+        Ok(self.hand_in(case))
+    }
+
+    fn hand_in(&mut self, case: &Case) -> u64 {
+        self.tests += 1;
+        let (signature, folder) = (self.signature.to_owned(), self.scratch.join(self.tests.to_string()));
+        let keep = Box::new(move |verdict: &crate::oracle::Verdict| {
+            let wanted = verdict.signature == signature && verdict.kind.is_finding();
+            (wanted && fs::create_dir_all(&folder).is_ok()).then(|| folder.clone())
+        });
+        self.pool.submit(Job { ticket: self.tests, case: case.clone(), keep, reply: self.reply.clone() });
+        self.tests
+    }
+
+    fn receive(&mut self, within_budget: bool) -> Result<Option<Done>, Halt> {
+        if self.pool.stopped() {
+            return Err(Halt::Stopped);
+        }
+        if within_budget && self.begin.elapsed() >= self.limits.time {
+            return Err(Halt::Budget);
+        }
+        match self.results.recv_timeout(TICK) {
+            Ok(_) if self.pool.stopped() => Err(Halt::Stopped),
+            Ok(done) => Ok(Some(done)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => unreachable!("the bench holds a sender itself"),
+        }
+    }
+
+    /// The failure, where it is the one looked for; others are noted.
+    fn sift(&mut self, done: &Done) -> Option<Failure> {
+        let verdict = done.verdict();
+        if !verdict.kind.is_finding() {
+            return None;
+        }
+        let failure = Failure::of(done, &verdict);
+        if verdict.signature == self.signature {
+            return Some(failure);
+        }
+        discard(failure.evidence.clone());
+        if self.others.len() < OTHERS_MAX {
+            self.others.entry(verdict.signature).or_insert(Failure { evidence: None, ..failure });
+        }
+        None
+    }
+}
+
+/// Removes evidence that nobody needs. What resists goes with the scratch folder.
+pub fn discard(evidence: Option<PathBuf>) {
+    if let Some(folder) = evidence {
+        let _ = fs::remove_dir_all(folder);
+    }
+}

@@ -1,0 +1,117 @@
+//! Findings that are known already, and are reported apart.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::case::file;
+
+/// Signatures of known findings, each with a note.
+///
+/// A signature that ends in `*` stands for every signature that begins like it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    notes: BTreeMap<String, String>,
+}
+
+/// A file of known findings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {} as known findings: {reason}", path.display())]
+pub struct KnownError {
+    path: PathBuf,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    known: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    signature: String,
+    #[serde(default)]
+    note: String,
+}
+
+impl Known {
+    /// Adds the known findings at `path`:
+    ///
+    /// - a list, in TOML: `[[known]]` tables, each with a `signature` and perhaps a `note`;
+    /// - or a saved case, whose record names the signature and the note;
+    /// - or a folder of such files (those that end in `.toml`; folders in it are left alone).
+    pub fn add(&mut self, path: &Path) -> Result<(), KnownError> {
+        let bad = |reason: String| KnownError { path: path.to_owned(), reason };
+        if path.is_dir() {
+            for entry in fs::read_dir(path).map_err(|error| bad(error.to_string()))? {
+                let entry = entry.map_err(|error| bad(error.to_string()))?.path();
+                if entry.extension().is_some_and(|extension| extension == "toml") {
+                    self.add(&entry)?;
+                }
+            }
+            return Ok(());
+        }
+        let text = fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| bad(error.to_string()))?;
+        if table.contains_key("known") {
+            let list: List = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;
+            self.notes.extend(list.known.into_iter().map(|entry| (entry.signature, entry.note)));
+            return Ok(());
+        }
+        let case = file::read(path).map_err(|error| {
+            bad(format!(
+                "it has no [[known]] table (each with a signature and a note), and it is no case file: {error}"
+            ))
+        })?;
+        let record = case.finding.ok_or_else(|| bad("it is a case without a finding".to_owned()))?;
+        self.notes.insert(record.signature, record.note.unwrap_or_default());
+        Ok(())
+    }
+
+    /// The note on this signature, where it is known.
+    pub fn note(&self, signature: &str) -> Option<&str> {
+        let matches = |known: &str| match known.strip_suffix('*') {
+            Some(beginning) => signature.starts_with(beginning),
+            None => signature == known,
+        };
+        self.notes.iter().find(|(known, _)| matches(known)).map(|(_, note)| note.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Case, Record};
+
+    #[test]
+    fn lists_cases_and_folders_of_them_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = "[[known]]\nsignature = \"stalled: *\"\nnote = \"reported\"\n[[known]]\nsignature = \"leak: x\"\n";
+        fs::write(folder.path().join("list.toml"), list).unwrap();
+        let record = Record { signature: "reset: y".into(), note: Some("fixed in 7.1".into()), ..Record::default() };
+        file::write(&folder.path().join("case.toml"), &Case { finding: Some(record), ..Case::default() }).unwrap();
+
+        let mut known = Known::default();
+        known.add(folder.path()).unwrap();
+        assert_eq!(known.note("stalled: both wait"), Some("reported"));
+        assert_eq!(known.note("leak: x"), Some(""));
+        assert_eq!(known.note("leak: xy"), None);
+        assert_eq!(known.note("reset: y"), Some("fixed in 7.1"));
+    }
+
+    #[test]
+    fn a_file_that_is_neither_list_nor_finding_is_refused_with_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plain.toml");
+        file::write(&path, &Case::default()).unwrap();
+        let error = Known::default().add(&path).unwrap_err().to_string();
+        assert!(error.contains("plain.toml") && error.contains("without a finding"), "{error}");
+        fs::write(&path, "[[known]]\nsignatur = 1\n").unwrap();
+        let error = Known::default().add(&path).unwrap_err().to_string();
+        assert!(error.contains("signatur"), "{error}");
+    }
+}

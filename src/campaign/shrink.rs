@@ -1,0 +1,280 @@
+//! Shrinking: from a case that fails to the smallest one found that fails in the same way.
+//!
+//! 1. The case is run again a few times, to learn whether it fails for certain. Where it does not, every candidate is
+//!    given several attempts.
+//! 2. Its parameters are made simpler, greedily, as long as a simpler case fails with the same signature.
+//! 3. What its links did at random in the failing run is written out as single faults, and these are thinned out.
+//! 4. The result is run [`VERIFY_RUNS`](super::verify::VERIFY_RUNS) times; where it does not fail in all of them, an
+//!    earlier, larger case that does is taken instead.
+//!
+//! Every accepted step is in the file before the next one is tried: whatever ends the shrinking, the file holds the
+//! smallest case so far.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::bench::{Bench, Halt, discard};
+use super::pool::Done;
+use super::rules::Rules;
+use super::store::{Place, StoreError};
+use super::verify::verify;
+use crate::case::{Case, Record, file};
+use crate::oracle::Verdict;
+use crate::report::Event;
+
+/// How often a finding is run again before anything is tried with it.
+const FIRST_RUNS: u32 = 3;
+
+/// How much a shrinking may cost. The verification at its end comes on top.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// At most so many runs; 0: findings are not shrunk.
+    pub tests: u32,
+    /// At most so long.
+    pub time: Duration,
+    /// How many runs a candidate gets to fail once, where the finding does not show every time.
+    pub attempts: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { tests: 5_000, time: Duration::from_secs(120), attempts: 5 }
+    }
+}
+
+/// A run that failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The case, without a record.
+    pub case: Case,
+    /// How it failed.
+    pub verdict: Verdict,
+    /// On which kernel.
+    pub kernel: String,
+    /// The folder of its evidence.
+    pub evidence: Option<PathBuf>,
+}
+
+impl Failure {
+    /// What `done` was, with this verdict.
+    pub fn of(done: &Done, verdict: &Verdict) -> Failure {
+        let ran = done.result.as_ref().ok();
+        Failure {
+            case: Case { finding: None, ..done.case.clone() },
+            verdict: verdict.clone(),
+            kernel: ran.map(|ran| ran.kernel.clone()).unwrap_or_default(),
+            evidence: ran.and_then(|ran| ran.evidence.clone()),
+        }
+    }
+
+    /// The case with a record of what it showed.
+    pub fn recorded(&self, world: &str, seen: Option<String>) -> Case {
+        let record = Record {
+            verdict: format!("{}: {}", self.verdict.kind, self.verdict.what),
+            signature: self.verdict.signature.clone(),
+            kernel: self.kernel.clone(),
+            world: world.to_owned(),
+            seen,
+            note: None,
+        };
+        Case { finding: Some(record), ..self.case.clone() }
+    }
+}
+
+/// A simpler case that fails: it is in the file.
+#[derive(Debug)]
+pub struct Step {
+    tests: u64,
+    payload: u64,
+    faults: usize,
+    lines: usize,
+}
+
+impl Step {
+    fn of(case: &Case, tests: u64) -> Step {
+        let directions = case.links.values().flat_map(|link| [&link.forward, &link.backward]);
+        Step {
+            tests,
+            payload: case.client.payload.saturating_add(case.server.payload),
+            faults: directions.map(|direction| direction.faults.len()).sum(),
+            lines: file::to_text(case).lines().count(),
+        }
+    }
+
+    /// The event that tells it.
+    pub fn event(&self, signature: &str, file: &Path) -> Event {
+        let Step { tests, payload, faults, lines } = *self;
+        Event::ShrinkStep { signature: signature.to_owned(), file: file.to_owned(), tests, payload, faults, lines }
+    }
+}
+
+/// What a shrinking came to. The case itself is in the file.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How many cases were run.
+    pub tests: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// In how many of how many runs the saved case failed; `None` where it was interrupted before.
+    pub seen: Option<String>,
+    /// Whether the budget was spent.
+    pub budget_spent: bool,
+    /// Findings with other signatures that turned up meanwhile.
+    pub others: Vec<Failure>,
+}
+
+impl Outcome {
+    /// The event that tells it.
+    pub fn event(&self, signature: &str, file: &Path) -> Event {
+        Event::Shrunk {
+            signature: signature.to_owned(),
+            file: file.to_owned(),
+            tests: self.tests,
+            seconds: self.took.as_secs_f64(),
+            seen: self.seen.clone(),
+            budget_spent: self.budget_spent,
+        }
+    }
+}
+
+/// Why a shrinking could not go on: it was halted, or its file cannot be written.
+#[derive(Debug)]
+pub enum Ended {
+    /// See [`Halt`].
+    Halted(Halt),
+    /// The file.
+    Failed(StoreError),
+}
+
+impl From<Halt> for Ended {
+    fn from(halt: Halt) -> Ended {
+        Ended::Halted(halt)
+    }
+}
+
+impl From<StoreError> for Ended {
+    fn from(error: StoreError) -> Ended {
+        Ended::Failed(error)
+    }
+}
+
+/// Shrinks the failure that is saved in `place`.
+pub fn shrink(
+    bench: Bench<'_>,
+    rules: Rules,
+    failure: Failure,
+    place: &Place,
+    on_step: &mut dyn FnMut(&Step),
+) -> Result<Outcome, StoreError> {
+    let mut shrinker = Shrinker { bench, rules, trail: vec![failure], place, on_step, attempts: 1 };
+    let searched = shrinker.search();
+    let budget_spent = match searched {
+        Ok(()) => false,
+        Err(Ended::Halted(Halt::Budget)) => true,
+        Err(Ended::Halted(Halt::Stopped)) => return Ok(shrinker.outcome(None, false)),
+        Err(Ended::Failed(error)) => return Err(error),
+    };
+    match verify(&mut shrinker.bench, &shrinker.trail, place) {
+        Ok(seen) => Ok(shrinker.outcome(Some(seen), budget_spent)),
+        Err(Ended::Halted(_)) => Ok(shrinker.outcome(None, budget_spent)),
+        Err(Ended::Failed(error)) => Err(error),
+    }
+}
+
+struct Shrinker<'a> {
+    bench: Bench<'a>,
+    rules: Rules,
+    /// The cases accepted so far, each simpler than the one before. Never empty.
+    trail: Vec<Failure>,
+    place: &'a Place,
+    on_step: &'a mut dyn FnMut(&Step),
+    /// How many runs each candidate gets.
+    attempts: u32,
+}
+
+impl Shrinker<'_> {
+    fn search(&mut self) -> Result<(), Ended> {
+        let again = self.weigh(&self.base().clone())?;
+        discard(again.and_then(|failure| failure.evidence));
+        self.descend()?;
+        self.write_out_faults()?;
+        Ok(())
+    }
+
+    fn base(&self) -> &Case {
+        &self.trail.last().expect("the trail begins with the finding").case
+    }
+
+    /// Runs a case a few times and sets the number of attempts by what comes of it. A failure, where there was one.
+    fn weigh(&mut self, case: &Case) -> Result<Option<Failure>, Halt> {
+        let mut seen = self.bench.repeat(case, FIRST_RUNS)?;
+        let certain = seen.failed == seen.runs;
+        if seen.failed == 0 && self.bench.limits().attempts > FIRST_RUNS {
+            seen = self.bench.repeat(case, self.bench.limits().attempts - FIRST_RUNS)?;
+        }
+        let attempts = if certain { 1 } else { self.bench.limits().attempts.max(1) };
+        if attempts > self.attempts {
+            self.bench.forget();
+        }
+        self.attempts = attempts;
+        Ok(seen.failure)
+    }
+
+    /// Goes from simpler to simpler until nothing simpler fails.
+    fn descend(&mut self) -> Result<(), Ended> {
+        // What was just refused will mostly be refused again: the next search goes on where this one ended, and comes
+        // back to the beginning last.
+        let mut from = 0;
+        loop {
+            let mut candidates = (self.rules.candidates)(self.base());
+            if candidates.is_empty() {
+                return Ok(());
+            }
+            let count = candidates.len();
+            from %= count;
+            candidates.rotate_left(from);
+            match self.bench.first_failing(&candidates, self.attempts)? {
+                Some((index, failure)) => {
+                    from = (from + index) % count;
+                    self.accept(failure)?;
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Puts single faults in the place of what the links did at random, and thins them out.
+    fn write_out_faults(&mut self) -> Result<(), Ended> {
+        let Some(faults) = (self.rules.read_faults)(&self.place.evidence) else { return Ok(()) };
+        let explicit = Case { finding: None, ..(self.rules.explicit)(self.base(), &faults) };
+        if explicit == *self.base() {
+            return Ok(());
+        }
+        let attempts = self.attempts;
+        match self.weigh(&explicit)? {
+            Some(failure) => {
+                self.accept(failure)?;
+                self.descend()
+            }
+            None => {
+                self.attempts = attempts;
+                Ok(())
+            }
+        }
+    }
+
+    fn accept(&mut self, mut failure: Failure) -> Result<(), StoreError> {
+        self.place.write(&failure.recorded(self.bench.world(), None))?;
+        if let Some(evidence) = failure.evidence.take() {
+            self.place.take_evidence(&evidence)?;
+        }
+        (self.on_step)(&Step::of(&failure.case, self.bench.tests()));
+        self.trail.push(failure);
+        Ok(())
+    }
+
+    fn outcome(self, seen: Option<String>, budget_spent: bool) -> Outcome {
+        let (tests, took) = (self.bench.tests(), self.bench.elapsed());
+        Outcome { tests, took, seen, budget_spent, others: self.bench.into_others() }
+    }
+}

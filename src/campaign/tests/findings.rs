@@ -1,0 +1,131 @@
+use super::*;
+use crate::case::file;
+use crate::report::Stopped;
+
+fn big(case: &Case, _: u64) -> Does {
+    if case.client.payload >= 50_000 { CORRUPT } else { Does::Pass }
+}
+
+#[test]
+fn cases_that_pass_leave_no_files_and_exit_0() {
+    let folder = tempfile::tempdir().unwrap();
+    let (summary, events) = run(&campaign(folder.path(), 50, FakeWorld::new(|_, _| Does::Pass)));
+    assert_eq!((summary.cases, summary.count(Kind::Pass), summary.exit_code()), (50, 50, 0));
+    assert_eq!(summary.stopped, Stopped::Done);
+    assert!(matches!(events[0], Event::Started { seed: Seed(7), cases: Some(50), .. }));
+    assert!(matches!(events.last(), Some(Event::Finished(_))));
+    assert_eq!(names(folder.path()), [""; 0], "not even the folder of the findings");
+}
+
+#[test]
+fn the_same_seed_draws_the_same_cases_whatever_the_workers_do() {
+    let seeds = |jobs| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut campaign = campaign(folder.path(), 40, FakeWorld::new(|_, _| Does::Pass));
+        campaign.options.jobs = jobs;
+        let done = run(&campaign).1.into_iter().filter_map(|event| match event {
+            Event::CaseDone { index, seed, .. } => Some((index, seed)),
+            _ => None,
+        });
+        done.collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(seeds(1), seeds(7));
+    assert_eq!(seeds(3)[&5], Seed(7).child(5));
+}
+
+#[test]
+fn a_bug_that_shows_a_hundred_times_is_one_finding_with_a_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let (summary, events) = run(&campaign(folder.path(), 200, FakeWorld::new(big)));
+    assert_eq!(summary.exit_code(), 1);
+    let [bug] = &summary.findings[..] else { panic!("{:?}", summary.findings) };
+    assert_eq!(bug.count, summary.count(Kind::Corrupt));
+    assert!(bug.count > 50 && bug.seeds.len() == 20, "{bug:?}");
+    assert_eq!(events.iter().filter(|event| matches!(event, Event::Finding { .. })).count(), 1);
+
+    let name = bug.file.as_ref().unwrap().file_stem().unwrap().to_str().unwrap().to_owned();
+    assert!(name.starts_with("corrupt-"), "{name}");
+    assert_eq!(names(&folder.path().join("findings")), [name.clone(), format!("{name}.toml")]);
+    assert_eq!(names(&folder.path().join("findings").join(name)), ["faults.toml", "observation.json"]);
+}
+
+#[test]
+fn a_finding_is_saved_with_its_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let (summary, _) = run(&campaign(folder.path(), 20, FakeWorld::new(big)));
+    let case = file::read(summary.findings[0].file.as_ref().unwrap()).unwrap();
+    let record = case.finding.unwrap();
+    assert_eq!(record.verdict, "Corrupt: something like corrupt: a block");
+    assert_eq!(record.signature, "corrupt: a block");
+    assert_eq!((record.kernel.as_str(), record.world.as_str()), ("7.0.0-fake #1", "fake"));
+    assert_eq!(record.seen.as_deref(), Some("10 of 10"));
+}
+
+#[test]
+fn an_earlier_finding_of_the_same_name_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = run(&campaign(folder.path(), 20, FakeWorld::new(big))).0.findings[0].file.clone().unwrap();
+    let text = std::fs::read_to_string(&first).unwrap();
+    let second = run(&campaign(folder.path(), 20, FakeWorld::new(big))).0.findings[0].file.clone().unwrap();
+    assert_ne!(first, second);
+    assert_eq!(std::fs::read_to_string(&first).unwrap(), text);
+}
+
+#[test]
+fn known_findings_are_counted_apart_and_exit_0() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("known.toml");
+    std::fs::write(&list, "[[known]]\nsignature = \"corrupt: *\"\nnote = \"reported upstream\"\n").unwrap();
+    let mut campaign = campaign(folder.path(), 40, FakeWorld::new(big));
+    campaign.options.known.add(&list).unwrap();
+    let (summary, events) = run(&campaign);
+    assert_eq!((summary.exit_code(), summary.findings.len()), (0, 0));
+    let [bug] = &summary.known[..] else { panic!("{:?}", summary.known) };
+    assert_eq!((bug.count, bug.note.as_deref()), (summary.count(Kind::Corrupt), Some("reported upstream")));
+    assert!(events.iter().any(|event| matches!(event, Event::Known { count: 1, .. })));
+    assert_eq!(names(&folder.path().join("findings")), [""; 0]);
+}
+
+#[test]
+fn a_case_is_on_disk_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let findings = folder.path().join("findings");
+    let world = FakeWorld::new(move |case: &Case, _| {
+        let [flight] = &names(&findings.join("in-flight"))[..] else { return Does::Trouble };
+        let path = findings.join("in-flight").join(flight).join(format!("{}.toml", case.seed));
+        if file::read(&path).is_ok_and(|written| written == *case) { Does::Pass } else { Does::Trouble }
+    });
+    let (summary, _) = run(&campaign(folder.path(), 50, world));
+    assert_eq!(summary.count(Kind::Pass), 50, "{:?}", summary.first_trouble);
+}
+
+#[test]
+fn cases_of_a_killed_campaign_are_kept_and_those_of_a_living_one_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let findings = folder.path().join("findings");
+    let dead = findings.join("in-flight/run-dead");
+    std::fs::create_dir_all(dead.join("0x12")).unwrap();
+    file::write(&dead.join("0x12.toml"), &Case::default()).unwrap();
+    let (living, left) = super::super::store::Store::open(&findings).unwrap();
+    living.begin(Seed(5), &Case::default()).unwrap();
+    assert_eq!(left, [findings.join("interrupted/0x12.toml")]);
+    assert!(!dead.exists() && findings.join("interrupted/0x12").is_dir());
+
+    std::fs::create_dir_all(&dead).unwrap();
+    file::write(&dead.join("0x13.toml"), &Case::default()).unwrap();
+    let (_, events) = run(&campaign(folder.path(), 1, FakeWorld::new(|_, _| Does::Pass)));
+    let kept = findings.join("interrupted/0x13.toml");
+    assert!(events.contains(&Event::Interrupted { files: vec![kept.clone()] }), "{events:?}");
+    assert_eq!(file::read(&kept).unwrap(), Case::default());
+    living.end(Seed(5)).expect("the living campaign's case is still where it was");
+}
+
+#[test]
+fn the_campaign_ends_with_its_first_finding_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut campaign = campaign(folder.path(), 0, FakeWorld::new(big));
+    (campaign.options.cases, campaign.options.until_finding) = (None, true);
+    let (summary, _) = run(&campaign);
+    assert_eq!((summary.stopped.clone(), summary.exit_code()), (Stopped::Finding, 1));
+    assert!(summary.cases < 30, "{}", summary.cases);
+}

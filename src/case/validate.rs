@@ -1,0 +1,355 @@
+//! The ranges of everything in a case.
+//!
+//! A case outside of them is no test of a transport: it asks for what the kernel refuses, or takes for ever. Files are
+//! checked when they are read; what the generators draw, and every step towards a simpler case, stays within.
+
+use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{
+    Action, Case, Chunks, Direction, Endpoint, FORMAT, Impairments, Jitter, Knobs, Loss, Pattern, SocketOptions,
+};
+
+/// The most bytes of one direction: 1 GiB.
+pub const MAX_PAYLOAD: u64 = 1 << 30;
+/// The most bytes of one call: what an endpoint's buffer holds.
+pub const MAX_CHUNK: u32 = 64 << 10;
+/// The most pauses of one stream at one end.
+pub const MAX_PAUSES: usize = 64;
+/// The longest all rests of one stream at one end may take together.
+pub const MAX_REST: Duration = Duration::from_secs(60);
+/// The most refused connects.
+pub const MAX_REFUSALS: u8 = 16;
+/// The most CPUs of a case.
+pub const MAX_CPUS: u8 = 2;
+/// The largest socket buffer, and the largest maximum of `tcp_rmem` and `tcp_wmem`: 64 MiB.
+pub const MAX_BUFFER: u32 = 64 << 20;
+/// The largest SO_RCVLOWAT.
+pub const MAX_RCVLOWAT: u32 = 64 << 10;
+/// The values of TCP_MAXSEG that the kernel takes (`TCP_MIN_MSS` to `MAX_TCP_WINDOW`, net/ipv4/tcp.c).
+pub const MAXSEG: RangeInclusive<u16> = 88..=32_767;
+/// The MTU of a link: from the least that IPv6 works with (RFC 8200, section 5) to a jumbo frame.
+pub const MTU: RangeInclusive<u16> = 1280..=9000;
+/// The longest delay, jitter, and delay of a single packet.
+pub const MAX_DELAY: Duration = Duration::from_secs(10);
+/// The latest end of an outage.
+pub const MAX_OUTAGE: Duration = Duration::from_secs(60);
+/// The most outages of one direction of a link.
+pub const MAX_OUTAGES: usize = 64;
+/// The most carriages of a cell that can be lost on purpose.
+pub const MAX_CARRIAGES: u32 = 16;
+/// The longest queue of a limited rate, in packets.
+pub const MAX_QUEUE: u32 = 100_000;
+/// The most single faults of one direction of a link.
+pub const MAX_FAULTS: usize = 10_000;
+
+/// A value out of its range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it is, as the case file names it: `links.ns2-ns3.forward.loss.independent`; elements of lists by their
+    /// number from 0: `client.write.pauses.0.at`.
+    pub field: String,
+    /// What is wrong with it, and what would be right.
+    pub what: String,
+}
+
+impl Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.field, self.what)
+    }
+}
+
+impl Case {
+    /// Checks that everything is within its range.
+    ///
+    /// # Errors
+    /// Every value that is not, in the order of the file.
+    pub fn validate(&self) -> Result<(), Vec<Problem>> {
+        let mut check = Check { problems: Vec::new() };
+        check.case(self);
+        if check.problems.is_empty() { Ok(()) } else { Err(check.problems) }
+    }
+}
+
+/// Collects problems.
+struct Check {
+    problems: Vec<Problem>,
+}
+
+impl Check {
+    fn must(&mut self, holds: bool, field: &str, what: impl FnOnce() -> String) {
+        if !holds {
+            self.problems.push(Problem { field: field.to_owned(), what: what() });
+        }
+    }
+
+    fn within<T: PartialOrd + Display>(&mut self, field: &str, value: T, range: RangeInclusive<T>) {
+        let holds = range.contains(&value);
+        self.must(holds, field, || format!("is {value}: must be between {} and {}", range.start(), range.end()));
+    }
+
+    fn probability(&mut self, field: &str, value: f64) {
+        self.within(field, value, 0.0..=1.0);
+    }
+
+    fn lasts(&mut self, field: &str, value: Duration, most: Duration) {
+        self.must(value <= most, field, || format!("is {}: must be at most {}", show(value), show(most)));
+    }
+
+    fn count(&mut self, field: &str, count: usize, most: usize) {
+        self.must(count <= most, field, || format!("has {count} entries: must have at most {most}"));
+    }
+
+    fn case(&mut self, case: &Case) {
+        self.must(case.format == FORMAT, "format", || format!("is {}: must be {FORMAT}", case.format));
+        self.within("refusals", case.refusals, 0..=MAX_REFUSALS);
+        self.within("cpus", case.cpus, 1..=MAX_CPUS);
+        self.lasts("ending.pause", case.ending.pause, MAX_REST);
+        self.endpoint("client", &case.client, case.server.payload);
+        self.endpoint("server", &case.server, case.client.payload);
+        for (host, knobs) in &case.hosts {
+            self.knobs(&format!("hosts.{host}"), knobs);
+        }
+        for (id, link) in &case.links {
+            self.within(&format!("links.{id}.mtu"), link.mtu, MTU);
+            for direction in Direction::BOTH {
+                self.impairments(&format!("links.{id}.{direction}"), link.impairments(direction));
+            }
+        }
+    }
+
+    fn endpoint(&mut self, at: &str, endpoint: &Endpoint, incoming: u64) {
+        self.within(&format!("{at}.payload"), endpoint.payload, 0..=MAX_PAYLOAD);
+        self.chunks(&format!("{at}.write"), &endpoint.write, endpoint.payload);
+        self.chunks(&format!("{at}.read"), &endpoint.read, incoming);
+        self.options(&format!("{at}.options"), &endpoint.options);
+    }
+
+    fn chunks(&mut self, at: &str, chunks: &Chunks, bytes: u64) {
+        let pattern = format!("{at}.pattern");
+        let size = 1..=MAX_CHUNK;
+        match chunks.pattern {
+            Pattern::Whole => {}
+            Pattern::Fixed(bytes) => self.within(&format!("{pattern}.fixed"), bytes, size),
+            Pattern::Uniform { min, max } => {
+                self.within(&format!("{pattern}.uniform.min"), min, size.clone());
+                self.within(&format!("{pattern}.uniform.max"), max, size);
+                self.must(min <= max, &format!("{pattern}.uniform.min"), || {
+                    format!("is {min}: must not be above max, which is {max}")
+                });
+            }
+            Pattern::PowersOfTwo { max } => {
+                let field = format!("{pattern}.powers-of-two.max");
+                self.within(&field, max, size);
+                self.must(max.is_power_of_two(), &field, || format!("is {max}: must be a power of two"));
+            }
+            Pattern::Dribble { bytes } => {
+                self.within(&format!("{pattern}.dribble.bytes"), u64::from(bytes), 1..=MAX_PAYLOAD);
+            }
+            Pattern::Bursts { chunk, every, rest } => {
+                self.within(&format!("{pattern}.bursts.chunk"), chunk, size);
+                self.within(&format!("{pattern}.bursts.every"), u64::from(every), 1..=MAX_PAYLOAD);
+                let rests = bytes / u64::from(every.max(1));
+                let total = rest.saturating_mul(u32::try_from(rests).unwrap_or(u32::MAX));
+                self.must(rest <= MAX_REST && total <= MAX_REST, &format!("{pattern}.bursts.rest"), || {
+                    format!("is {}, {rests} times: all rests must take at most {}", show(rest), show(MAX_REST))
+                });
+            }
+            Pattern::Around { unit } => self.within(&format!("{pattern}.around.unit"), unit, size),
+        }
+        self.pauses(&format!("{at}.pauses"), chunks);
+    }
+
+    fn pauses(&mut self, at: &str, chunks: &Chunks) {
+        self.count(at, chunks.pauses.len(), MAX_PAUSES);
+        for (nth, pause) in chunks.pauses.iter().enumerate() {
+            self.within(&format!("{at}.{nth}.at"), pause.at, 0..=MAX_PAYLOAD);
+        }
+        for (nth, pair) in chunks.pauses.windows(2).enumerate() {
+            self.must(pair[0].at < pair[1].at, &format!("{at}.{}.at", nth + 1), || {
+                format!("is {}: must be above the offset of the pause before it, {}", pair[1].at, pair[0].at)
+            });
+        }
+        let total = chunks.pauses.iter().fold(Duration::ZERO, |sum, pause| sum.saturating_add(pause.lasts));
+        self.must(total <= MAX_REST, at, || format!("take {}: must take at most {}", show(total), show(MAX_REST)));
+    }
+
+    fn options(&mut self, at: &str, options: &SocketOptions) {
+        let buffers = [
+            ("sndbuf", options.sndbuf),
+            ("rcvbuf", options.rcvbuf),
+            ("sndbuf_late", options.sndbuf_late),
+            ("rcvbuf_late", options.rcvbuf_late),
+            ("notsent_lowat", options.notsent_lowat),
+        ];
+        for (name, value) in buffers {
+            if let Some(value) = value {
+                self.within(&format!("{at}.{name}"), value, 1..=MAX_BUFFER);
+            }
+        }
+        if let Some(value) = options.rcvlowat {
+            self.within(&format!("{at}.rcvlowat"), value, 1..=MAX_RCVLOWAT);
+        }
+        if let Some(value) = options.maxseg {
+            self.within(&format!("{at}.maxseg"), value, MAXSEG);
+        }
+    }
+
+    fn knobs(&mut self, at: &str, knobs: &Knobs) {
+        for (name, value) in [("tcp_rmem", knobs.tcp_rmem), ("tcp_wmem", knobs.tcp_wmem)] {
+            let Some([least, default, most]) = value else { continue };
+            let holds = 1 <= least && least <= default && default <= most && most <= MAX_BUFFER;
+            self.must(holds, &format!("{at}.{name}"), || {
+                format!("is [{least}, {default}, {most}]: must not decrease, nor leave 1 to {MAX_BUFFER}")
+            });
+        }
+    }
+
+    fn impairments(&mut self, at: &str, impairments: &Impairments) {
+        match impairments.loss {
+            None => {}
+            Some(Loss::Independent(probability)) => self.probability(&format!("{at}.loss.independent"), probability),
+            Some(Loss::GilbertElliott { to_bad, to_good, good, bad }) => {
+                for (name, value) in [("to_bad", to_bad), ("to_good", to_good), ("good", good), ("bad", bad)] {
+                    self.probability(&format!("{at}.loss.gilbert-elliott.{name}"), value);
+                }
+            }
+            Some(Loss::Cells { probability, carriages }) => {
+                self.probability(&format!("{at}.loss.cells.probability"), probability);
+                self.within(&format!("{at}.loss.cells.carriages"), carriages, 1..=MAX_CARRIAGES);
+            }
+        }
+        self.outages(&format!("{at}.outages"), impairments);
+        self.probability(&format!("{at}.corrupt"), impairments.corrupt);
+        self.probability(&format!("{at}.duplicate"), impairments.duplicate);
+        if let Some(rate) = impairments.rate {
+            self.within(&format!("{at}.rate.kbit"), rate.kbit, 1..=u32::MAX);
+            self.within(&format!("{at}.rate.queue"), rate.queue, 1..=MAX_QUEUE);
+        }
+        self.lasts(&format!("{at}.delay"), impairments.delay, MAX_DELAY);
+        match impairments.jitter {
+            None => {}
+            Some(Jitter::Uniform(spread)) => self.lasts(&format!("{at}.jitter.uniform"), spread, MAX_DELAY),
+            Some(Jitter::Normal(spread)) => self.lasts(&format!("{at}.jitter.normal"), spread, MAX_DELAY),
+        }
+        if let Some(reorder) = impairments.reorder {
+            self.probability(&format!("{at}.reorder.probability"), reorder.probability);
+            self.probability(&format!("{at}.reorder.correlation"), reorder.correlation);
+        }
+        self.count(&format!("{at}.faults"), impairments.faults.len(), MAX_FAULTS);
+        for (nth, fault) in impairments.faults.iter().enumerate() {
+            match fault.action {
+                Action::Late(by) => self.lasts(&format!("{at}.faults.{nth}.action.late"), by, MAX_DELAY),
+                Action::Early(by) => self.lasts(&format!("{at}.faults.{nth}.action.early"), by, MAX_DELAY),
+                Action::Drop | Action::Flip(_) | Action::Duplicate => {}
+            }
+        }
+    }
+
+    fn outages(&mut self, at: &str, impairments: &Impairments) {
+        self.count(at, impairments.outages.len(), MAX_OUTAGES);
+        for (nth, outage) in impairments.outages.iter().enumerate() {
+            self.must(outage.from < outage.to, &format!("{at}.{nth}.to"), || {
+                format!("is {}: must be after its beginning, {}", show(outage.to), show(outage.from))
+            });
+            self.lasts(&format!("{at}.{nth}.to"), outage.to, MAX_OUTAGE);
+        }
+        for (nth, pair) in impairments.outages.windows(2).enumerate() {
+            self.must(pair[0].to <= pair[1].from, &format!("{at}.{}.from", nth + 1), || {
+                format!(
+                    "is {}: must not be before the end of the outage before it, {}",
+                    show(pair[1].from),
+                    show(pair[0].to)
+                )
+            });
+        }
+    }
+}
+
+fn show(duration: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Link, LinkId, Outage, Pause, Rate};
+
+    fn problems(change: impl FnOnce(&mut Case)) -> Vec<String> {
+        let mut case = Case::default();
+        change(&mut case);
+        case.validate().err().unwrap_or_default().iter().map(Problem::to_string).collect()
+    }
+
+    fn link_problems(change: impl FnOnce(&mut Impairments)) -> Vec<String> {
+        problems(|case| change(&mut case.links.entry(LinkId::Ns2Ns3).or_default().forward))
+    }
+
+    #[test]
+    fn the_plainest_case_is_valid() {
+        assert_eq!(Case::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn values_out_of_range_are_named_as_the_file_names_them() {
+        assert_eq!(
+            link_problems(|link| link.loss = Some(Loss::Independent(1.5))),
+            ["links.ns2-ns3.forward.loss.independent is 1.5: must be between 0 and 1"]
+        );
+        assert_eq!(
+            link_problems(|link| link.corrupt = f64::NAN),
+            ["links.ns2-ns3.forward.corrupt is NaN: must be between 0 and 1"]
+        );
+        assert_eq!(
+            problems(|case| case.links = [(LinkId::Ns1Ns2, Link { mtu: 1279, ..Link::default() })].into()),
+            ["links.ns1-ns2.mtu is 1279: must be between 1280 and 9000"]
+        );
+        assert_eq!(problems(|case| case.cpus = 0), ["cpus is 0: must be between 1 and 2"]);
+        assert_eq!(
+            problems(|case| case.client.payload = MAX_PAYLOAD + 1),
+            ["client.payload is 1073741825: must be between 0 and 1073741824"]
+        );
+        assert_eq!(
+            problems(|case| case.server.options.maxseg = Some(87)),
+            ["server.options.maxseg is 87: must be between 88 and 32767"]
+        );
+        assert_eq!(
+            link_problems(|link| link.rate = Some(Rate { kbit: 0, queue: 1 })),
+            ["links.ns2-ns3.forward.rate.kbit is 0: must be between 1 and 4294967295"]
+        );
+    }
+
+    #[test]
+    fn pauses_and_outages_must_be_in_order() {
+        let pause = |at| Pause { at, lasts: Duration::from_millis(1) };
+        assert_eq!(
+            problems(|case| case.client.read.pauses = vec![pause(5), pause(5)]),
+            ["client.read.pauses.1.at is 5: must be above the offset of the pause before it, 5"]
+        );
+        let outage = |from, to| Outage { from: Duration::from_millis(from), to: Duration::from_millis(to) };
+        assert_eq!(
+            link_problems(|link| link.outages = vec![outage(0, 9), outage(8, 8)]),
+            [
+                "links.ns2-ns3.forward.outages.1.to is 8ms: must be after its beginning, 8ms",
+                "links.ns2-ns3.forward.outages.1.from is 8ms: must not be before the end of the outage before it, 9ms",
+            ]
+        );
+    }
+
+    #[test]
+    fn rests_add_up_to_a_bounded_time() {
+        let bursts = Pattern::Bursts { chunk: 1, every: 1, rest: Duration::from_secs(1) };
+        let with_payload = |payload| {
+            problems(|case| {
+                case.client.payload = payload;
+                case.server.read.pattern = bursts;
+            })
+        };
+        assert!(with_payload(60).is_empty());
+        assert_eq!(
+            with_payload(61),
+            ["server.read.pattern.bursts.rest is 1s, 61 times: all rests must take at most 1m"]
+        );
+    }
+}

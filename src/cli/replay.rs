@@ -1,0 +1,144 @@
+//! `whitewater replay`: saved cases once more.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::endpoint::plant::Plant;
+use crate::campaign::{Replay, Replayed, Rules};
+use crate::case::{Case, file, strategy};
+use crate::oracle::Kind;
+use crate::report::words;
+use crate::seed::Seed;
+
+use super::options::{self, Filters};
+use super::{exit, interrupt, world};
+
+/// Run saved cases again, and tell each verdict.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Case files
+    #[arg(value_name = "FILE", required_unless_present = "seed")]
+    files: Vec<PathBuf>,
+
+    /// Run each case so many times
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    times: u32,
+
+    /// Run so many at once
+    #[arg(long, value_name = "N", default_value = "1", value_parser = options::jobs)]
+    jobs: usize,
+
+    /// Leave the evidence of runs that fail in this folder
+    #[arg(long, value_name = "FOLDER")]
+    evidence: Option<PathBuf>,
+
+    /// Exit as `git bisect run` wants it: 125 where a case cannot be judged here
+    #[arg(long)]
+    bisect: bool,
+
+    /// Run the case that `run` drew from this seed: give the filters that it had, too (may be repeated)
+    #[arg(long, help_heading = "Which cases")]
+    seed: Vec<Seed>,
+
+    #[command(flatten)]
+    filters: Filters,
+
+    /// Plant a fault, to see that it is found
+    #[arg(long, value_name = "NAME", hide = true)]
+    plant: Option<Plant>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  whitewater replay findings/*.toml
+  whitewater replay --times 10 findings/corrupt-1a2b3c4d.toml
+  git bisect run whitewater replay --bisect --times 5 finding.toml";
+
+/// Runs the subcommand.
+pub fn run(args: &Args) -> ExitCode {
+    let (names, cases) = match args.cases() {
+        Ok(cases) => cases,
+        Err(error) => return exit::fail(exit::USAGE, error),
+    };
+    let world = match world::open(args.plant) {
+        Ok(world) => Arc::from(world),
+        Err(error) => return exit::fail(args.code(exit::UNABLE), error),
+    };
+    let stop = interrupt::flag(&world);
+    let rules = Rules::default();
+    let (cases, evidence) = (&cases, args.evidence.as_deref());
+    let replay = Replay { world, rules, cases, times: args.times, jobs: args.jobs, evidence, stop };
+    let mut count = Count::default();
+    let ended = replay.run(&mut |replayed| {
+        println!("{}", line(&names[replayed.case], args.times, replayed));
+        count.add(replayed);
+    });
+    if count.runs > 1 {
+        println!("{} of {} runs failed", count.failed, count.runs);
+    }
+    if !ended {
+        eprintln!("interrupted");
+    }
+    args.code(count.code()).into()
+}
+
+impl Args {
+    /// The cases, each with what to call it.
+    fn cases(&self) -> Result<(Vec<String>, Vec<Case>), String> {
+        self.filters.check()?;
+        let (mut names, mut cases) = (Vec::new(), Vec::new());
+        for path in &self.files {
+            cases.push(file::read(path).map_err(|error| error.to_string())?);
+            names.push(path.display().to_string());
+        }
+        let space = self.filters.space();
+        for &seed in &self.seed {
+            cases.push(strategy::draw(&space, seed));
+            names.push(seed.to_string());
+        }
+        Ok((names, cases))
+    }
+
+    fn code(&self, code: u8) -> u8 {
+        let undecided = !matches!(code, exit::PASSED | exit::FINDING);
+        if self.bisect && undecided { exit::BISECT_SKIP } else { code }
+    }
+}
+
+#[derive(Default)]
+struct Count {
+    runs: u64,
+    failed: u64,
+    skipped: u64,
+    unable: u64,
+}
+
+impl Count {
+    fn add(&mut self, replayed: &Replayed) {
+        let kind = replayed.verdict.kind;
+        self.runs += 1;
+        self.failed += u64::from(kind.is_finding());
+        self.unable += u64::from(replayed.unable || kind == Kind::HarnessError);
+        self.skipped += u64::from(kind == Kind::Skip && !replayed.unable);
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Count { failed: 1.., .. } => exit::FINDING,
+            Count { unable: 1.., .. } => exit::UNABLE,
+            Count { runs, skipped, .. } if *runs > 0 && runs == skipped => exit::SKIPPED,
+            _ => exit::PASSED,
+        }
+    }
+}
+
+fn line(name: &str, times: u32, replayed: &Replayed) -> String {
+    let Replayed { run, verdict, took, evidence, .. } = replayed;
+    let run = if times > 1 { format!(" run {}", run + 1) } else { String::new() };
+    let kind = if verdict.kind.is_finding() { words::loud(verdict.kind) } else { words::plain(verdict.kind) };
+    let what = if verdict.what.is_empty() { String::new() } else { format!(": {}", verdict.what) };
+    let kept = evidence.as_ref().map(|folder| format!("\n  evidence: {}", folder.display())).unwrap_or_default();
+    format!("{kind} {name}{run} ({:.2} s){what}{kept}", took.as_secs_f64())
+}

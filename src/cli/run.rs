@@ -1,0 +1,155 @@
+//! `whitewater run`: a campaign.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::endpoint::plant::Plant;
+use crate::campaign::{self, Campaign, Known, Options, Rules};
+use crate::case::strategy;
+use crate::report::json::JsonLines;
+use crate::report::terminal::Terminal;
+use crate::report::{Event, Report};
+use crate::seed::Seed;
+
+use super::options::{self, Filters, Shrinking};
+use super::{exit, interrupt, world};
+
+/// How many cases run where nothing else bounds the campaign.
+const CASES: u64 = 300;
+
+/// Run random cases until a count, a time or a finding.
+///
+/// Each case is a transfer in both directions between two of four hosts, drawn from the seed. A case that fails is
+/// shrunk and saved in the folder of the findings; the same bug is saved once, however often it shows. Ctrl-C ends the
+/// run at once, with its summary; a second Ctrl-C without.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Run so many cases [default: 300 where neither --for nor --until-finding is given]
+    #[arg(long, value_name = "N", help_heading = "How long", value_parser = clap::value_parser!(u64).range(1..))]
+    cases: Option<u64>,
+
+    /// Draw cases for so long, such as 90s, 10m or 1h
+    #[arg(long = "for", value_name = "DURATION", help_heading = "How long", value_parser = humantime::parse_duration)]
+    time: Option<Duration>,
+
+    /// End with the first finding
+    #[arg(long, help_heading = "How long")]
+    until_finding: bool,
+
+    /// Draw from this seed: the same seed and filters draw the same cases [default: a new one]
+    #[arg(long, env = "WHITEWATER_SEED", hide_env_values = true, help_heading = "Which cases")]
+    seed: Option<Seed>,
+
+    #[command(flatten)]
+    filters: Filters,
+
+    #[command(flatten)]
+    shrinking: Shrinking,
+
+    /// Run so many cases at once; one that waits costs no CPU [default: 4 for each CPU]
+    #[arg(long, value_name = "N", env = "WHITEWATER_JOBS", hide_env_values = true, help_heading = "Running", value_parser = options::jobs)]
+    jobs: Option<usize>,
+
+    /// Save findings in this folder
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        env = "WHITEWATER_FINDINGS",
+        hide_env_values = true,
+        help_heading = "Findings",
+        default_value = "findings"
+    )]
+    findings: PathBuf,
+
+    /// Report these findings apart: a list of [[known]] tables (signature, note), a saved case, or a folder of them
+    /// (may be repeated)
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WHITEWATER_KNOWN",
+        hide_env_values = true,
+        value_delimiter = ':',
+        help_heading = "Findings"
+    )]
+    known: Vec<PathBuf>,
+
+    /// Write each event as a line of JSON to standard output, and everything else to standard error
+    #[arg(long, help_heading = "Report")]
+    json: bool,
+
+    /// Plant a fault, to see that it is found
+    #[arg(long, value_name = "NAME", hide = true)]
+    plant: Option<Plant>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  whitewater run --for 10m --until-finding
+  whitewater run --seed 0x1f --pairing 'mptcp>mptcp' --link impaired
+  whitewater run --known cases/known --json >events.jsonl";
+
+/// Runs the subcommand.
+pub fn run(args: &Args) -> ExitCode {
+    if let Err(error) = args.filters.check() {
+        return exit::fail(exit::USAGE, error);
+    }
+    let mut known = Known::default();
+    for path in &args.known {
+        if let Err(error) = known.add(path) {
+            return exit::fail(exit::USAGE, error);
+        }
+    }
+    let jobs = args.jobs.unwrap_or_else(options::default_jobs);
+    let world = match world::open(args.plant) {
+        Ok(world) => Arc::from(world),
+        Err(error) => return exit::fail(exit::UNABLE, error),
+    };
+    let stop = interrupt::flag(&world);
+    let space = args.filters.space();
+    let campaign = Campaign {
+        world,
+        rules: Rules::default(),
+        draw: Box::new(move |seed| strategy::draw(&space, seed)),
+        options: Options {
+            seed: args.seed.unwrap_or_else(Seed::fresh),
+            jobs,
+            cases: args.cases(),
+            time: args.time,
+            until_finding: args.until_finding,
+            findings: args.findings.clone(),
+            known,
+            limits: args.shrinking.limits(),
+            kernel: world::kernel(),
+        },
+        stop,
+    };
+    let mut report: Box<dyn Report> = match args.json {
+        true => Box::new(Both(JsonLines::new(io::stdout()), Terminal::new(io::stderr()))),
+        false => Box::new(Terminal::new(io::stdout())),
+    };
+    match campaign::run(&campaign, &mut *report) {
+        Ok(summary) => summary.exit_code().into(),
+        Err(error) => exit::fail(exit::UNABLE, error),
+    }
+}
+
+impl Args {
+    fn cases(&self) -> Option<u64> {
+        let bounded = self.time.is_some() || self.until_finding;
+        self.cases.or_else(|| (!bounded).then_some(CASES))
+    }
+}
+
+/// Two reports of the same events.
+struct Both<A, B>(A, B);
+
+impl<A: Report, B: Report> Report for Both<A, B> {
+    fn event(&mut self, event: &Event) {
+        self.0.event(event);
+        self.1.event(event);
+    }
+}

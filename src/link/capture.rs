@@ -1,0 +1,169 @@
+//! The log of a link that the kernel carries by itself: what its packet socket saw.
+//!
+//! Nobody waits for these packets, and waking up for each would slow down what is measured. So the socket is emptied now
+//! and then, more often while much comes, and what did not fit into it is counted as missed. That loses nothing but a
+//! line in the log.
+
+use std::io::IoSliceMut;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt};
+use socket2::{SockFilter, SockRef};
+
+use crate::case::Direction;
+use crate::sys::packet_socket;
+
+use super::identity::{Identifier, Identity};
+use super::log::{Log, Record, SNAP};
+use super::packet::{ETHERNET_HEADER, View};
+use super::stage::{Fate, Nanos};
+
+/// How long a capture waits before it looks again, at least: while much comes.
+const BUSY: Nanos = 2_000_000;
+
+/// How long it waits at the most: while nothing comes.
+const IDLE: Nanos = 128_000_000;
+
+/// How many packets at once are much.
+const MUCH: u64 = 32;
+
+/// How much the socket is asked to hold, in bytes. An ordinary user gets less.
+const BUFFER: usize = 8 << 20;
+
+/// `sll_pkttype` of what the device sends (linux/if_packet.h).
+const PACKET_OUTGOING: u8 = 4;
+
+/// A packet socket that is emptied into a log.
+pub(super) struct Capture {
+    socket: OwnedFd,
+    identifier: Identifier,
+    identity: Identity,
+    log: Log,
+    control: Vec<u8>,
+    /// When to look next, and how long after that.
+    next: Nanos,
+    interval: Nanos,
+    /// When the relay started, on the clock that stamps packets.
+    began: SystemTime,
+}
+
+impl Capture {
+    /// Captures from `socket`, which is bound to the device at the left end of a link.
+    pub fn new(socket: OwnedFd, began: SystemTime) -> Capture {
+        // Each of these makes the log better; it is a log without them, too.
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &BUFFER)
+            .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &BUFFER));
+        let _ = setsockopt(&socket, sockopt::ReceiveTimestampns, &true);
+        let _ = SockRef::from(&socket).attach_filter(&headers_only());
+        Capture {
+            socket,
+            identifier: Identifier::for_capture(),
+            identity: Identity::default(),
+            log: Log::default(),
+            control: nix::cmsg_space!(nix::sys::time::TimeSpec),
+            next: BUSY,
+            interval: BUSY,
+            began,
+        }
+    }
+
+    /// When it wants to look next.
+    pub fn next(&self) -> Nanos {
+        self.next
+    }
+
+    /// Looks, where it is time to. Returns how many packets there were.
+    pub fn look(&mut self, now: Nanos) -> u64 {
+        if now < self.next {
+            return 0;
+        }
+        let packets = self.drain();
+        self.interval = if packets > MUCH { BUSY } else { (self.interval * 2).min(IDLE) };
+        self.next = now + self.interval;
+        packets
+    }
+
+    /// Empties the socket.
+    fn drain(&mut self) -> u64 {
+        let mut packets = 0;
+        let mut buffer = [0; SNAP];
+        loop {
+            match self.receive(&mut buffer) {
+                Ok((length, direction, at)) => {
+                    self.note(&buffer[..length], direction, at);
+                    packets += 1;
+                }
+                Err(Errno::EINTR) => {}
+                Err(_) => return packets,
+            }
+        }
+    }
+
+    /// One frame, as far as it fits into the buffer: its length, its direction and when the kernel saw it.
+    fn receive(&mut self, buffer: &mut [u8]) -> Result<(usize, Direction, Nanos), Errno> {
+        let mut slices = [IoSliceMut::new(buffer)];
+        let message =
+            recvmsg::<LinkAddr>(self.socket.as_raw_fd(), &mut slices, Some(&mut self.control), MsgFlags::MSG_DONTWAIT)?;
+        let stamp = message.cmsgs()?.find_map(|message| match message {
+            ControlMessageOwned::ScmTimestampns(stamp) => Some(Duration::from(stamp)),
+            _ => None,
+        });
+        let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = stamp.and_then(|stamp| stamp.checked_sub(began)).unwrap_or_default();
+        let outgoing = message.address.is_some_and(|address| address.pkttype() == PACKET_OUTGOING);
+        let direction = if outgoing { Direction::Forward } else { Direction::Backward };
+        Ok((message.bytes, direction, at.as_nanos() as Nanos))
+    }
+
+    fn note(&mut self, frame: &[u8], direction: Direction, at: Nanos) {
+        let view = View::of(frame);
+        self.identifier.identify(direction, &view, frame, &mut self.identity);
+        let mut record = Record::new(at, direction, &self.identity, &view, frame, Fate::default(), at);
+        let whole = ETHERNET_HEADER as u32 + view.flippable.end / 8;
+        record.length = record.length.max(whole);
+        self.log.push(record);
+    }
+
+    /// The last look: the log, the flows, and how many packets were missed.
+    pub fn finish(mut self) -> (Log, Vec<[std::net::SocketAddr; 2]>, u64) {
+        self.drain();
+        let missed = packet_socket::drops(self.socket.as_fd()).unwrap_or(0);
+        (self.log, self.identifier.flows(), u64::from(missed))
+    }
+}
+
+/// A classic BPF program that keeps the headers of TCP segments over IPv4 and IPv6, and the first [`SNAP`] bytes of
+/// everything else. A super-packet so cut takes a hundredth of the room in the socket.
+fn headers_only() -> [SockFilter; 20] {
+    use libc::{
+        BPF_A, BPF_ABS, BPF_ADD, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_LDX,
+        BPF_MSH, BPF_RET, BPF_RSH, BPF_X,
+    };
+    let op = |code: u32, jt, jf, k| SockFilter::new(code as u16, jt, jf, k);
+    [
+        op(BPF_LD | BPF_H | BPF_ABS, 0, 0, 12),
+        op(BPF_JMP | BPF_JEQ | BPF_K, 0, 9, 0x0800),
+        // IPv4: where the TCP header begins, and how long that is.
+        op(BPF_LD | BPF_B | BPF_ABS, 0, 0, 23),
+        op(BPF_JMP | BPF_JEQ | BPF_K, 0, 15, 6),
+        op(BPF_LDX | BPF_B | BPF_MSH, 0, 0, 14),
+        op(BPF_LD | BPF_B | BPF_IND, 0, 0, 26),
+        op(BPF_ALU | BPF_AND | BPF_K, 0, 0, 0xf0),
+        op(BPF_ALU | BPF_RSH | BPF_K, 0, 0, 2),
+        op(BPF_ALU | BPF_ADD | BPF_X, 0, 0, 0),
+        op(BPF_ALU | BPF_ADD | BPF_K, 0, 0, 14),
+        op(BPF_RET | BPF_A, 0, 0, 0),
+        // IPv6.
+        op(BPF_JMP | BPF_JEQ | BPF_K, 0, 7, 0x86dd),
+        op(BPF_LD | BPF_B | BPF_ABS, 0, 0, 20),
+        op(BPF_JMP | BPF_JEQ | BPF_K, 0, 5, 6),
+        op(BPF_LD | BPF_B | BPF_ABS, 0, 0, 66),
+        op(BPF_ALU | BPF_AND | BPF_K, 0, 0, 0xf0),
+        op(BPF_ALU | BPF_RSH | BPF_K, 0, 0, 2),
+        op(BPF_ALU | BPF_ADD | BPF_K, 0, 0, 54),
+        op(BPF_RET | BPF_A, 0, 0, 0),
+        op(BPF_RET | BPF_K, 0, 0, SNAP as u32),
+    ]
+}

@@ -1,0 +1,111 @@
+//! A whole link at work, without clock and descriptors: tells what packets are, lets the stages decide, keeps what waits,
+//! logs everything.
+
+use std::net::SocketAddr;
+
+use crate::case::{Direction, Fault, Link, LinkId};
+use crate::seed::Seed;
+
+use super::identity::{Identifier, Identity};
+use super::log::{Log, Record};
+use super::packet::View;
+use super::pipeline::{self, Due, Pipeline};
+use super::stage::{Nanos, Parcel};
+
+/// One link, both directions.
+pub struct Engine {
+    identifier: Identifier,
+    /// The names of the packet at hand.
+    identity: Identity,
+    lanes: [Pipeline; 2],
+    log: Log,
+    /// When the first packet came.
+    first: Option<Nanos>,
+}
+
+impl Engine {
+    /// The link `id` as the case describes it.
+    pub fn new(seed: Seed, id: LinkId, link: &Link) -> Engine {
+        let lane = |direction| Pipeline::new(seed, id, direction, link.impairments(direction));
+        Engine {
+            identifier: Identifier::new(),
+            identity: Identity::default(),
+            lanes: Direction::BOTH.map(lane),
+            log: Log::default(),
+            first: None,
+        }
+    }
+
+    /// Takes a packet that came at `now`. Returns how many times the caller has to send `frame`, which may have been
+    /// damaged, on at once; what has to wait is kept.
+    pub fn offer(&mut self, direction: Direction, now: Nanos, frame: &mut [u8]) -> usize {
+        let first = *self.first.get_or_insert(now);
+        let view = View::of(frame);
+        self.identifier.identify(direction, &view, frame, &mut self.identity);
+        let lane = &mut self.lanes[direction as usize];
+        let parcel = Parcel {
+            now: now - first,
+            length: frame.len(),
+            units: &self.identity.units,
+            flippable: view.flippable.clone(),
+        };
+        let fate = lane.decide(&parcel);
+        let (due, copy) = fate.due();
+        let (due, copy) = (first + due, copy.map(|copy| first + copy));
+        let tag = self.log.push(Record::new(now, direction, &self.identity, &view, frame, fate, due));
+        if fate.lost.is_some() {
+            return 0;
+        }
+        pipeline::damage(frame, &fate);
+        let mut at_once = 0;
+        for due in [Some(due), copy].into_iter().flatten() {
+            if due <= now && lane.is_clear(now) {
+                at_once += 1;
+            } else if !lane.keep(due, frame, tag) {
+                self.log.lost_here(tag);
+            }
+        }
+        at_once
+    }
+
+    /// The next packet in `direction` that is due by `now`.
+    pub fn due(&mut self, direction: Direction, now: Nanos) -> Option<Due> {
+        let due = self.lanes[direction as usize].due(now)?;
+        self.log.left(due.tag, now.saturating_sub(due.due));
+        Some(due)
+    }
+
+    /// When the next packet is due, in either direction.
+    pub fn next_due(&self) -> Option<Nanos> {
+        self.lanes.iter().filter_map(Pipeline::next_due).min()
+    }
+
+    /// Takes back the buffer of a packet that has left.
+    pub fn recycle(&mut self, direction: Direction, buffer: Vec<u8>) {
+        self.lanes[direction as usize].recycle(buffer);
+    }
+
+    /// From now on everything passes at once.
+    pub fn heal(&mut self) {
+        self.lanes.iter_mut().for_each(Pipeline::heal);
+    }
+
+    /// How many packets are under way.
+    pub fn queued(&self) -> usize {
+        self.lanes.iter().map(Pipeline::queued).sum()
+    }
+
+    /// How many packets were lost because too many were under way.
+    pub fn overflowed(&self) -> u64 {
+        self.lanes.iter().map(Pipeline::overflowed).sum()
+    }
+
+    /// What was logged, the explicit faults of each direction with the number of those left out, and the flows.
+    pub fn finish(self) -> (Log, [(Vec<Fault>, u64); 2], Vec<[SocketAddr; 2]>) {
+        let faults = self.lanes.map(|lane| {
+            let (faults, left_out) = lane.faults();
+            (faults.to_vec(), left_out)
+        });
+        (self.log, faults, self.identifier.flows())
+    }
+}

@@ -1,0 +1,473 @@
+//! Carries the packets of all links of a case, in one thread: reads frames, lets the engine of their link decide, writes
+//! them on when they are due.
+
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
+
+use crate::case::{Direction, Host, LinkId};
+use crate::seed::Seed;
+use crate::sys::packet_socket;
+
+use super::capture::Capture;
+use super::engine::Engine;
+use super::log::{LinkLog, Parts};
+use super::stage::Nanos;
+use super::trouble::Troubles;
+use super::{Carrier, Wiring};
+
+/// How many frames are read from one device before the others, and the queues, have their turn.
+const BUDGET: usize = 64;
+
+/// The largest frame there is: a TAP device or a packet socket without offloads yields far smaller ones.
+const MAX_FRAME: usize = 1 << 16;
+
+/// How much a packet socket is asked to hold, in bytes. An ordinary user gets less.
+const BUFFER: usize = 8 << 20;
+
+/// The links of a case at work. Dropping it stops them.
+#[derive(Debug)]
+pub struct Relay {
+    control: Arc<Control>,
+    /// Wakes the thread up.
+    wake: PipeWriter,
+    thread: Option<JoinHandle<Vec<LinkLog>>>,
+}
+
+/// What the thread and its owner share.
+#[derive(Debug, Default)]
+struct Control {
+    stopped: AtomicBool,
+    healed: AtomicBool,
+    packets: AtomicU64,
+}
+
+impl Relay {
+    /// Puts the links at work. Their random decisions come from `seed`.
+    ///
+    /// # Errors
+    /// No pipe or no thread is to be had.
+    pub fn start(seed: Seed, wirings: Vec<Wiring>) -> io::Result<Relay> {
+        let (woken, wake) = io::pipe()?;
+        let control = Arc::new(Control::default());
+        let shared = Arc::clone(&control);
+        let began = (Instant::now(), SystemTime::now());
+        let thread = std::thread::Builder::new()
+            .name("links".to_owned())
+            .spawn(move || Links::new(seed, wirings, began, shared).run(woken))?;
+        Ok(Relay { control, wake, thread: Some(thread) })
+    }
+
+    /// From now on every stage lets everything pass at once, and what waits leaves.
+    pub fn heal(&self) {
+        self.control.healed.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// How many packets the links have seen so far. On links that the kernel carries by itself, some are seen late and
+    /// some never.
+    pub fn packets(&self) -> u64 {
+        self.control.packets.load(Ordering::Relaxed)
+    }
+
+    /// Stops the links and returns what each leaves behind. What is still under way is lost.
+    pub fn stop(mut self) -> Vec<LinkLog> {
+        match self.end() {
+            Some(Ok(logs)) => logs,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Vec::new(),
+        }
+    }
+
+    fn wake(&self) {
+        // A full pipe wakes the thread as well as one more byte would; a broken one means that it has ended.
+        let _ = (&self.wake).write(&[0]);
+    }
+
+    fn end(&mut self) -> Option<std::thread::Result<Vec<LinkLog>>> {
+        let thread = self.thread.take()?;
+        self.control.stopped.store(true, Ordering::Release);
+        self.wake();
+        Some(thread.join())
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A link that goes through this thread.
+struct Wire {
+    id: LinkId,
+    engine: Engine,
+    left: OwnedFd,
+    right: OwnedFd,
+    /// Whether the ends are packet sockets.
+    sockets: bool,
+    troubles: Troubles,
+}
+
+/// Everything the thread works on.
+struct Links {
+    wires: Vec<Wire>,
+    captures: Vec<(LinkId, Option<Capture>)>,
+    began: (Instant, SystemTime),
+    control: Arc<Control>,
+}
+
+/// An end of a wire that is still polled.
+struct Port {
+    wire: usize,
+    /// Where the frames go that are read here.
+    direction: Direction,
+    ready: bool,
+}
+
+impl Port {
+    /// The host that sends here.
+    fn host(&self, id: LinkId) -> Host {
+        sender(id, self.direction)
+    }
+}
+
+/// The host that sends into a link in this direction.
+fn sender(id: LinkId, direction: Direction) -> Host {
+    match direction {
+        Direction::Forward => id.left(),
+        Direction::Backward => id.right(),
+    }
+}
+
+impl Links {
+    fn new(seed: Seed, wirings: Vec<Wiring>, began: (Instant, SystemTime), control: Arc<Control>) -> Links {
+        let (mut wires, mut captures) = (Vec::new(), Vec::new());
+        for Wiring { id, link, carrier } in wirings {
+            let mut wire = |left, right, sockets| {
+                let engine = Engine::new(seed, id, &link);
+                wires.push(Wire { id, engine, left, right, sockets, troubles: Troubles::default() });
+            };
+            match carrier {
+                Carrier::Veth { capture } => {
+                    captures.push((id, capture.map(|socket| Capture::new(socket, began.1))));
+                }
+                Carrier::Tap { left, right } => wire(left, right, false),
+                Carrier::Packet { left, right } => {
+                    widen(&left);
+                    widen(&right);
+                    wire(left, right, true);
+                }
+            }
+        }
+        Links { wires, captures, began, control }
+    }
+
+    fn now(&self) -> Nanos {
+        self.began.0.elapsed().as_nanos() as Nanos
+    }
+
+    /// The life of the thread.
+    fn run(mut self, mut woken: PipeReader) -> Vec<LinkLog> {
+        // Without this, timers end up to 50 us late. They then do so, and the log says it.
+        let _ = nix::sys::prctl::set_timerslack(1);
+        let mut ports: Vec<Port> = (0..self.wires.len())
+            .flat_map(|wire| Direction::BOTH.map(|direction| Port { wire, direction, ready: false }))
+            .collect();
+        let mut buffer = vec![0; MAX_FRAME];
+        let mut healed = false;
+        while !self.control.stopped.load(Ordering::Acquire) {
+            if !healed && self.control.healed.load(Ordering::Acquire) {
+                healed = true;
+                self.wires.iter_mut().for_each(|wire| wire.engine.heal());
+            }
+            self.turn();
+            match self.wait(&mut ports, woken.as_fd()) {
+                Ok(true) => {
+                    // The flags above say what it is about.
+                    let _ = woken.read(&mut [0; 16]);
+                }
+                Ok(false) | Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    let text = format!("the relay cannot poll its devices: {}", describe(errno));
+                    self.wires.iter_mut().for_each(|wire| wire.troubles.add(&text));
+                    break;
+                }
+            }
+            ports.retain_mut(|port| !std::mem::take(&mut port.ready) || self.pump(port, &mut buffer));
+        }
+        self.finish()
+    }
+
+    /// Sends what is due, and looks at captures where it is time to.
+    fn turn(&mut self) {
+        let now = self.now();
+        for wire in &mut self.wires {
+            wire.flush(now);
+        }
+        for capture in self.captures.iter_mut().filter_map(|(_, capture)| capture.as_mut()) {
+            self.control.packets.fetch_add(capture.look(now), Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until a port is ready, the next packet is due, or somebody wakes the thread up; true for the last.
+    fn wait(&self, ports: &mut [Port], woken: BorrowedFd<'_>) -> Result<bool, Errno> {
+        let mut polled: Vec<PollFd<'_>> = std::iter::once(woken)
+            .chain(ports.iter().map(|port| self.wires[port.wire].source(port.direction)))
+            .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
+            .collect();
+        let due = self.wires.iter().filter_map(|wire| wire.engine.next_due());
+        let looks = self.captures.iter().filter_map(|(_, capture)| capture.as_ref()).map(Capture::next);
+        let timeout = due.chain(looks).min().map(|at| timespec(at.saturating_sub(self.now())));
+        ppoll(&mut polled, timeout, None)?;
+        let is_ready = |polled: &PollFd<'_>| polled.revents().is_some_and(|events| !events.is_empty());
+        for (port, polled) in ports.iter_mut().zip(&polled[1..]) {
+            port.ready = is_ready(polled);
+        }
+        Ok(is_ready(&polled[0]))
+    }
+
+    /// Reads frames from a port and lets the link decide. False once nothing can be read from it any more.
+    fn pump(&mut self, port: &Port, buffer: &mut [u8]) -> bool {
+        let began = self.began.0;
+        let wire = &mut self.wires[port.wire];
+        let mut packets = 0;
+        let alive = loop {
+            if packets == BUDGET as u64 {
+                break true;
+            }
+            match nix::unistd::read(wire.source(port.direction), buffer) {
+                Ok(0) => {
+                    wire.troubles.add(&format!(
+                        "link {}: the device of {} has been closed",
+                        wire.id,
+                        port.host(wire.id)
+                    ));
+                    break false;
+                }
+                Ok(length) => {
+                    let now = began.elapsed().as_nanos() as Nanos;
+                    wire.carry(port.direction, now, &mut buffer[..length]);
+                    packets += 1;
+                }
+                Err(Errno::EAGAIN) => break true,
+                Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    let (id, host) = (wire.id, port.host(wire.id));
+                    wire.troubles
+                        .add(&format!("link {id}: cannot read from the device of {host}: {}", describe(errno)));
+                    break false;
+                }
+            }
+        };
+        self.control.packets.fetch_add(packets, Ordering::Relaxed);
+        alive
+    }
+
+    /// What each link leaves behind.
+    fn finish(self) -> Vec<LinkLog> {
+        let began = self.began.1;
+        let wires = self.wires.into_iter().map(|wire| wire.finish(began));
+        let captures = self.captures.into_iter().map(|(id, capture)| {
+            let (log, flows, missed) = capture.map(Capture::finish).unwrap_or_default();
+            let (faults, trouble) = (Default::default(), Vec::new());
+            LinkLog::new(Parts { id, carrier: "veth", log, flows, faults, began, missed, trouble })
+        });
+        let mut logs: Vec<LinkLog> = wires.chain(captures).collect();
+        logs.sort_by_key(|log| log.id);
+        logs
+    }
+}
+
+impl Wire {
+    /// Where frames come from that go in `direction`.
+    fn source(&self, direction: Direction) -> BorrowedFd<'_> {
+        match direction {
+            Direction::Forward => self.left.as_fd(),
+            Direction::Backward => self.right.as_fd(),
+        }
+    }
+
+    /// Takes a frame that has come, and sends it on where it need not wait.
+    fn carry(&mut self, direction: Direction, now: Nanos, frame: &mut [u8]) {
+        for _ in 0..self.engine.offer(direction, now, frame) {
+            self.send(direction, frame);
+        }
+    }
+
+    /// Sends what is due.
+    fn flush(&mut self, now: Nanos) {
+        for direction in Direction::BOTH {
+            while let Some(due) = self.engine.due(direction, now) {
+                self.send(direction, &due.frame);
+                self.engine.recycle(direction, due.frame);
+            }
+        }
+    }
+
+    fn send(&mut self, direction: Direction, frame: &[u8]) {
+        let result = loop {
+            match nix::unistd::write(self.source(direction.reverse()), frame) {
+                Err(Errno::EINTR) => {}
+                result => break result,
+            }
+        };
+        let why = match result {
+            Ok(length) if length == frame.len() => return,
+            Ok(_) => "it took only a part".to_owned(),
+            Err(errno) => describe(errno),
+        };
+        let host = sender(self.id, direction.reverse());
+        self.troubles.add(&format!("link {}: a frame was lost at the device of {host}: {why}", self.id));
+    }
+
+    fn finish(mut self, began: SystemTime) -> LinkLog {
+        let id = self.id;
+        self.troubles.add_many(
+            &format!("link {id}: a packet was lost because more than {} were under way", super::pipeline::MAX_QUEUED),
+            self.engine.overflowed(),
+        );
+        for (end, socket) in [(id.left(), &self.left), (id.right(), &self.right)] {
+            if self.sockets {
+                let drops = packet_socket::drops(socket.as_fd()).unwrap_or(0);
+                let text = format!("link {id}: the packet socket of {end} had no room for a frame (tp_drops)");
+                self.troubles.add_many(&text, drops.into());
+            }
+        }
+        let carrier = if self.sockets { "packet" } else { "tap" };
+        let (log, faults, flows) = self.engine.finish();
+        let trouble = self.troubles.into_lines();
+        LinkLog::new(Parts { id, carrier, log, flows, faults, began, missed: 0, trouble })
+    }
+}
+
+/// Makes room in a packet socket, as far as this user may.
+fn widen(socket: &OwnedFd) {
+    // Where neither works, the socket holds what it holds, and every frame that it drops is told of.
+    let _ = setsockopt(socket, sockopt::RcvBufForce, &BUFFER).or_else(|_| setsockopt(socket, sockopt::RcvBuf, &BUFFER));
+    let _ = setsockopt(socket, sockopt::SndBufForce, &BUFFER).or_else(|_| setsockopt(socket, sockopt::SndBuf, &BUFFER));
+}
+
+fn timespec(nanos: Nanos) -> TimeSpec {
+    TimeSpec::from_duration(std::time::Duration::from_nanos(nanos))
+}
+
+/// `ENOBUFS: No buffer space available`.
+fn describe(errno: Errno) -> String {
+    format!("{errno:?}: {}", errno.desc())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::case::{Action, Fault, Impairments, Link, Packet};
+    use crate::link::sample;
+
+    /// A link between two ends that deal in whole frames, as devices do.
+    fn link(link: Link) -> (UnixDatagram, UnixDatagram, Relay) {
+        let pair = || {
+            let (ours, theirs) = UnixDatagram::pair().unwrap();
+            theirs.set_nonblocking(true).unwrap();
+            ours.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            (ours, OwnedFd::from(theirs))
+        };
+        let ((ours_left, left), (ours_right, right)) = (pair(), pair());
+        let wiring = Wiring { id: LinkId::Ns1Ns2, link, carrier: Carrier::Tap { left, right } };
+        (ours_left, ours_right, Relay::start(Seed(1), vec![wiring]).unwrap())
+    }
+
+    fn receive(end: &UnixDatagram) -> Vec<u8> {
+        let mut buffer = [0; MAX_FRAME];
+        let length = end.recv(&mut buffer).expect("a frame arrives");
+        buffer[..length].to_vec()
+    }
+
+    fn fault(packet: Packet, carriage: u32, action: Action) -> Fault {
+        Fault { flow: 0, packet, carriage, action }
+    }
+
+    #[test]
+    fn frames_cross_in_both_directions_and_are_counted() {
+        let (left, right, relay) = link(Link::default());
+        let (there, back) =
+            (sample::syn(1).frame(Direction::Forward), sample::syn_ack(1, 2).frame(Direction::Backward));
+        left.send(&there).unwrap();
+        assert_eq!(receive(&right), there);
+        right.send(&back).unwrap();
+        assert_eq!(receive(&left), back);
+        let logs = relay.stop();
+        assert_eq!((logs[0].story.packets, logs[0].story.lost, logs[0].story.touched), (2, 0, 0));
+        assert_eq!(logs[0].trouble, [""; 0]);
+    }
+
+    #[test]
+    fn what_faults_say_happens_to_the_packets_they_name() {
+        let late = Action::Late(Duration::from_secs(3600));
+        let faults = vec![
+            fault(Packet::Cell(0), 0, Action::Drop),
+            fault(Packet::Cell(1), 0, Action::Duplicate),
+            fault(Packet::Cell(2), 0, late),
+        ];
+        let forward = Impairments { faults: faults.clone(), delay: Duration::from_millis(5), ..Impairments::default() };
+        let (left, right, relay) = link(Link { forward, ..Link::default() });
+        let frames: Vec<Vec<u8>> = [sample::syn(0)]
+            .into_iter()
+            .chain((0..4).map(|cell| sample::data(1 + cell * 1448, 1, 1448)))
+            .map(|sample| sample.frame(Direction::Forward))
+            .collect();
+        for frame in &frames {
+            left.send(frame).unwrap();
+        }
+        let mut arrived: Vec<Vec<u8>> = (0..4).map(|_| receive(&right)).collect();
+        relay.heal();
+        arrived.push(receive(&right));
+        let expected: Vec<Vec<u8>> = [0, 2, 2, 4, 3].map(|index: usize| frames[index].clone()).to_vec();
+        assert_eq!(arrived, expected);
+        let logs = relay.stop();
+        assert_eq!((logs[0].story.lost, logs[0].story.touched), (1, 2));
+        assert_eq!(logs[0].faults(Direction::Forward), faults);
+    }
+
+    #[test]
+    fn healing_lets_everything_leave_at_once() {
+        let forward = Impairments { delay: Duration::from_secs(3600), ..Impairments::default() };
+        let (left, right, relay) = link(Link { forward, ..Link::default() });
+        let first = sample::syn(1).frame(Direction::Forward);
+        left.send(&first).unwrap();
+        while relay.packets() < 1 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        relay.heal();
+        assert_eq!(receive(&right), first);
+        let second = sample::syn(9).frame(Direction::Forward);
+        left.send(&second).unwrap();
+        assert_eq!(receive(&right), second);
+    }
+
+    #[test]
+    fn a_device_that_takes_no_frame_is_trouble() {
+        let (left, right, relay) = link(Link::default());
+        drop(right);
+        left.send(&sample::syn(1).frame(Direction::Forward)).unwrap();
+        while relay.packets() < 1 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let logs = relay.stop();
+        assert!(
+            logs[0].trouble[0].contains("a frame was lost at the device of ns2: ECONNREFUSED"),
+            "{:?}",
+            logs[0].trouble
+        );
+    }
+}

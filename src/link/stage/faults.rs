@@ -1,0 +1,94 @@
+//! Explicit faults: this done to that packet, one by one.
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+
+use crate::case::{Action, Fault, LinkId};
+use crate::link::identity::Unhashed;
+
+use super::corrupt::settle;
+use super::{Fate, Names, Parcel, Stage, nanos, place};
+
+/// The name of this stage in logs.
+pub const NAME: &str = "fault";
+
+/// Actions by the place of their packet.
+type Actions = HashMap<u64, Vec<Action>, BuildHasherDefault<Unhashed>>;
+
+/// Loses, flips and doubles.
+#[derive(Debug)]
+pub struct Damages {
+    actions: Actions,
+    link: LinkId,
+}
+
+/// Makes packets late or early. Where several such faults meet one packet, the latest counts.
+#[derive(Debug)]
+pub struct Shifts(Actions);
+
+/// The stages for `faults`: what damages, and what shifts; `None` for what there is none of.
+pub fn stages(faults: &[Fault], link: LinkId) -> (Option<Damages>, Option<Shifts>) {
+    let (mut damages, mut shifts) = (Actions::default(), Actions::default());
+    for fault in faults {
+        let place = place(fault.flow, fault.packet, fault.carriage);
+        match fault.action {
+            Action::Drop | Action::Flip(_) | Action::Duplicate => &mut damages,
+            Action::Late(_) | Action::Early(_) => &mut shifts,
+        }
+        .entry(place)
+        .or_default()
+        .push(fault.action);
+    }
+    (
+        (!damages.is_empty()).then_some(Damages { actions: damages, link }),
+        (!shifts.is_empty()).then_some(Shifts(shifts)),
+    )
+}
+
+/// The actions on the packet's names, with the number of the name.
+fn meant<'a>(actions: &'a Actions, parcel: &'a Parcel<'_>) -> impl Iterator<Item = (usize, Action)> + 'a {
+    parcel
+        .units
+        .iter()
+        .enumerate()
+        .flat_map(|(index, unit)| actions.get(&unit.place()).into_iter().flatten().map(move |&action| (index, action)))
+}
+
+impl Stage for Damages {
+    fn work(&mut self, parcel: &Parcel<'_>, fate: &mut Fate) {
+        let (mut lost, mut doubled): (Names, Names) = (0, 0);
+        for (index, action) in meant(&self.actions, parcel) {
+            match action {
+                Action::Drop => lost |= 1 << index,
+                Action::Duplicate => doubled |= 1 << index,
+                Action::Flip(bit) => {
+                    if let Some(bit) = settle(bit, &parcel.flippable, self.link) {
+                        fate.flip(bit, NAME, 1 << index);
+                    }
+                }
+                Action::Late(_) | Action::Early(_) => {}
+            }
+        }
+        if doubled != 0 {
+            fate.double(NAME, doubled);
+        }
+        if lost != 0 {
+            fate.lose(NAME, lost);
+        }
+    }
+}
+
+impl Stage for Shifts {
+    fn work(&mut self, parcel: &Parcel<'_>, fate: &mut Fate) {
+        let latest = meant(&self.0, parcel)
+            .filter_map(|(index, action)| match action {
+                Action::Late(late) => Some((i64::try_from(nanos(late)).unwrap_or(i64::MAX), index)),
+                Action::Early(early) => Some((-i64::try_from(nanos(early)).unwrap_or(i64::MAX), index)),
+                Action::Drop | Action::Flip(_) | Action::Duplicate => None,
+            })
+            .max_by_key(|&(shift, _)| shift);
+        if let Some((shift, index)) = latest {
+            fate.shift(shift, NAME, 1 << index);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Impairments at work: each looks at one packet and says what becomes of it.
+//!
+//! A [`Stage`] has no clock, no descriptor and no memory of the order of packets (except the queue of [`rate`], which is
+//! what a queue is). It gets a [`Parcel`], which says when and what, and writes into its [`Fate`]. Random stages draw
+//! from a stream of their own, at the place of each of the packet's names: adding a stage never changes what another one
+//! decides, and neither does the order in which packets come. A packet with several names draws for each, and the worst
+//! counts. Random stages leave every name alone that was carried [`MAX_CARRIAGES`](super::identity::MAX_CARRIAGES)
+//! times: what is sent often enough arrives.
+
+pub mod corrupt;
+pub mod delay;
+pub mod duplicate;
+pub mod faults;
+pub mod loss;
+pub mod outage;
+pub mod rate;
+pub mod reorder;
+
+use std::ops::Range;
+
+use crate::case::{Action, Direction, Impairments, LinkId, Packet};
+use crate::seed::Seed;
+
+use super::identity::{MAX_CARRIAGES, Unit};
+
+/// A point in time or a span of it, in nanoseconds.
+pub type Nanos = u64;
+
+/// One packet as a stage sees it.
+#[derive(Clone, Debug)]
+pub struct Parcel<'a> {
+    /// The time since the first packet on the link.
+    pub now: Nanos,
+    /// The length of its frame, in bytes.
+    pub length: usize,
+    /// What it is: at least one name.
+    pub units: &'a [Unit],
+    /// The bits that a stage may flip, from the first bit behind the Ethernet header on.
+    pub flippable: Range<u32>,
+}
+
+impl Parcel<'_> {
+    /// The names that a random stage may harm, with their number among the packet's names.
+    fn exposed(&self, spare_handshake: bool) -> impl Iterator<Item = (usize, &Unit)> {
+        self.units
+            .iter()
+            .enumerate()
+            .filter(move |(_, unit)| unit.carriage < MAX_CARRIAGES && !(spare_handshake && unit.is_handshake()))
+    }
+}
+
+/// Names of a packet, as bits: bit n stands for the n-th.
+pub type Names = u64;
+
+/// Why a packet is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// A stage that loses packets by name decided so.
+    By(&'static str),
+    /// The queue of the limited rate is full.
+    QueueFull,
+}
+
+/// What becomes of a packet: every stage adds its part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fate {
+    /// Whether and why it is lost.
+    pub lost: Option<Lost>,
+    /// The names that the loss was decided for.
+    pub lost_for: Names,
+    /// The bit that is flipped, and by which stage. One at the most.
+    pub flip: Option<(u32, &'static str)>,
+    /// The names that the flip was decided for.
+    pub flip_for: Names,
+    /// The stage that doubled it, where one did.
+    pub doubled: Option<&'static str>,
+    /// The names that the second copy was decided for.
+    pub doubled_for: Names,
+    /// When it leaves the limited rate; the second entry is for the copy, and `None` where the queue had no place for
+    /// it.
+    pub leaves: (Nanos, Option<Nanos>),
+    /// The time it then takes.
+    pub delay: Nanos,
+    /// How much longer (or less long) than the delay it takes, in nanoseconds.
+    pub shift: i64,
+    /// The stage that shifted it, where one did.
+    pub shifted: Option<&'static str>,
+    /// The names that the shift was decided for.
+    pub shifted_for: Names,
+}
+
+impl Fate {
+    /// The fate of a packet that nothing happens to.
+    pub fn of(parcel: &Parcel<'_>) -> Fate {
+        Fate { leaves: (parcel.now, None), ..Fate::default() }
+    }
+
+    /// When it is due, and its copy where there is one. A shift takes no time away that the delay has not added.
+    pub fn due(&self) -> (Nanos, Option<Nanos>) {
+        let takes = self.delay.saturating_add_signed(self.shift);
+        (self.leaves.0 + takes, self.leaves.1.map(|leaves| leaves + takes))
+    }
+
+    /// The shift that counts: never more away than the delay.
+    pub fn effective_shift(&self) -> i64 {
+        self.shift.max(-i64::try_from(self.delay).unwrap_or(i64::MAX))
+    }
+
+    /// Loses it.
+    fn lose(&mut self, stage: &'static str, names: Names) {
+        self.lost = Some(Lost::By(stage));
+        self.lost_for = names;
+    }
+
+    /// Flips a bit of it, unless one is flipped already.
+    fn flip(&mut self, bit: u32, stage: &'static str, names: Names) {
+        if self.flip.is_none() {
+            self.flip = Some((bit, stage));
+            self.flip_for = names;
+        }
+    }
+
+    /// Sends a second copy after it, unless there is one already.
+    fn double(&mut self, stage: &'static str, names: Names) {
+        if self.doubled.is_none() {
+            self.doubled = Some(stage);
+            self.doubled_for = names;
+            self.leaves.1 = Some(self.leaves.0);
+        }
+    }
+
+    /// Makes it later or earlier, instead of what was decided before.
+    fn shift(&mut self, shift: i64, stage: &'static str, names: Names) {
+        self.shift = shift;
+        self.shifted = Some(stage);
+        self.shifted_for = names;
+    }
+
+    /// What was decided by name, as explicit actions on the names of the packet.
+    pub fn actions(&self) -> impl Iterator<Item = (Action, Names)> {
+        let shift = self.effective_shift();
+        let nanos = std::time::Duration::from_nanos(shift.unsigned_abs());
+        let lost = matches!(self.lost, Some(Lost::By(_))).then_some((Action::Drop, self.lost_for));
+        // What is lost suffers nothing else.
+        let alive = !matches!(self.lost, Some(Lost::By(_)));
+        let flip = self.flip.filter(|_| alive).map(|(bit, _)| (Action::Flip(bit), self.flip_for));
+        let doubled = self.doubled.filter(|_| alive).map(|_| (Action::Duplicate, self.doubled_for));
+        let shifted = (alive && self.shifted.is_some() && shift != 0)
+            .then(|| (if shift > 0 { Action::Late(nanos) } else { Action::Early(nanos) }, self.shifted_for));
+        [lost, flip, doubled, shifted].into_iter().flatten()
+    }
+}
+
+/// An impairment at work.
+pub trait Stage: Send {
+    /// Adds its part to what becomes of the packet. Not called for a packet that is lost already.
+    fn work(&mut self, parcel: &Parcel<'_>, fate: &mut Fate);
+}
+
+/// The stages of one direction of a link, in the order in which packets pass them.
+///
+/// What explicit faults lose, flip and double comes before the limited rate, what they shift comes last: each where the
+/// random stage of its kind works. So a list of faults taken from a run does what the random stages did.
+pub fn stages(seed: Seed, link: LinkId, direction: Direction, impairments: &Impairments) -> Vec<Box<dyn Stage>> {
+    let stream = |stage: &str| seed.stream(&format!("link {link} {direction} {stage}"));
+    let spare = impairments.spare_handshake;
+    let mut stages: Vec<Box<dyn Stage>> = Vec::new();
+    if let Some(loss) = impairments.loss {
+        stages.push(loss::stage(loss, spare, stream("loss")));
+    }
+    if !impairments.outages.is_empty() {
+        stages.push(Box::new(outage::Outages::new(&impairments.outages)));
+    }
+    if impairments.corrupt > 0.0 {
+        stages.push(Box::new(corrupt::Corrupt::new(impairments.corrupt, spare, link, stream("corrupt"))));
+    }
+    if impairments.duplicate > 0.0 {
+        stages.push(Box::new(duplicate::Duplicate::new(impairments.duplicate, spare, stream("duplicate"))));
+    }
+    let (damages, shifts) = faults::stages(&impairments.faults, link);
+    stages.extend(damages.map(|stage| Box::new(stage) as Box<dyn Stage>));
+    if let Some(limit) = impairments.rate {
+        stages.push(Box::new(rate::Limit::new(limit)));
+    }
+    if !impairments.delay.is_zero() {
+        stages.push(Box::new(delay::Delay::new(impairments.delay)));
+    }
+    if let Some(jitter) = impairments.jitter {
+        stages.push(Box::new(delay::Jittered::new(jitter, stream("jitter"))));
+    }
+    if let Some(reorder) = impairments.reorder {
+        stages.push(Box::new(reorder::Overtaking::new(reorder, spare, stream("reorder"))));
+    }
+    stages.extend(shifts.map(|stage| Box::new(stage) as Box<dyn Stage>));
+    stages
+}
+
+/// Where the numbers for an explicit fault's packet lie: the same as [`Unit::place`].
+fn place(flow: u32, packet: Packet, carriage: u32) -> u64 {
+    Unit { flow, packet, carriage }.place()
+}
+
+/// In nanoseconds; more than 500 years are as good as for ever.
+fn nanos(duration: std::time::Duration) -> Nanos {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 4)
+}
