@@ -19,6 +19,7 @@ mod losses;
 #[cfg(test)]
 mod properties;
 mod silence;
+mod splat;
 mod verdict;
 
 pub use expectation::Expectation;
@@ -35,10 +36,12 @@ pub fn judge(case: &Case, seen: &Observation) -> Verdict {
     CHECKS.into_iter().find_map(|check| check(&run)).unwrap_or_else(Verdict::pass)
 }
 
-/// The checks, each before those whose trouble it explains: trouble of ours makes everything else worthless; wrong bytes
+/// The checks, each before those whose trouble it explains: a kernel that complains is at fault whatever else went wrong;
+/// trouble of ours makes everything else worthless; wrong bytes
 /// are wrong however the run ended; an error ends a transfer, and the other end may then wait in vain; and what a broken
 /// transfer counts, or leaves behind, is no wonder.
-const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 9] = [
+const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 10] = [
+    splat::check,
     trouble,
     bytes::check,
     errors::check,
