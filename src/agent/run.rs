@@ -15,6 +15,7 @@ use super::protocol::Errand;
 use super::{settle, watch};
 use crate::case::{Host, LinkId};
 use crate::copier::Progress;
+use crate::endpoint::plant::Plant;
 use crate::endpoint::{self, Rendezvous, endpoint_of};
 use crate::link::Relay;
 use crate::net::{NetError, counters};
@@ -58,7 +59,8 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     let start = Instant::now();
     let mut topology = topology::build(case, &topology::Options { capture: errand.capture, carrier: errand.carrier })
         .map_err(unable_or_trouble)?;
-    let relay = Relay::start(case.seed, topology.take_wirings()).map_err(trouble("start the links"))?;
+    let relay = Relay::start_with(case.seed, topology.take_wirings(), errand.plant == Some(Plant::TwoLosses))
+        .map_err(trouble("start the links"))?;
     let built = Instant::now();
 
     let transfer = transfer(errand, &topology, &relay)?;

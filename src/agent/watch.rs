@@ -13,12 +13,7 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// Waits for both endpoints to end, each of which says so over `ended`. Where nothing moves for a while, `heal` is called:
 /// a transfer that a rough network holds up is to come through once the network is smooth.
-pub(super) fn watch(
-    ended: &Receiver<()>,
-    progress: [&Progress; 2],
-    expectation: &Expectation,
-    heal: impl Fn(),
-) -> End {
+pub(super) fn watch(ended: &Receiver<()>, progress: [&Progress; 2], expectation: &Expectation, heal: impl Fn()) -> End {
     let start = Instant::now();
     let mut running = progress.len();
     let mut idle = Duration::ZERO;

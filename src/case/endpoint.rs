@@ -1,12 +1,10 @@
 //! What a case says about one endpoint.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Host, ParseNameError, is_default};
+use super::{Host, is_default};
 
 /// The protocol that an endpoint asks its socket for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -17,27 +15,6 @@ pub enum Protocol {
     Tcp,
     /// Multipath TCP (RFC 8684).
     Mptcp,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Protocol::Tcp => "tcp",
-            Protocol::Mptcp => "mptcp",
-        })
-    }
-}
-
-impl FromStr for Protocol {
-    type Err = ParseNameError;
-
-    fn from_str(text: &str) -> Result<Protocol, ParseNameError> {
-        match text {
-            "tcp" => Ok(Protocol::Tcp),
-            "mptcp" => Ok(Protocol::Mptcp),
-            _ => Err(ParseNameError::new(text, "protocol", "tcp, mptcp")),
-        }
-    }
 }
 
 /// The protocols of both endpoints. Written as `mptcp>tcp`: the client's, then the server's.
@@ -57,23 +34,6 @@ impl Pairing {
         Pairing { client: Protocol::Mptcp, server: Protocol::Tcp },
         Pairing { client: Protocol::Mptcp, server: Protocol::Mptcp },
     ];
-}
-
-impl fmt::Display for Pairing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}>{}", self.client, self.server)
-    }
-}
-
-impl FromStr for Pairing {
-    type Err = ParseNameError;
-
-    fn from_str(text: &str) -> Result<Pairing, ParseNameError> {
-        let known = || ParseNameError::new(text, "pairing", "tcp>tcp, tcp>mptcp, mptcp>tcp, mptcp>mptcp");
-        let (client, server) = text.split_once('>').ok_or_else(known)?;
-        let parsed = client.parse().and_then(|client| server.parse().map(|server| Pairing { client, server }));
-        parsed.map_err(|_: ParseNameError| known())
-    }
 }
 
 /// One end of the transfer.

@@ -1,7 +1,5 @@
 //! What a case says about one host.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
@@ -28,12 +26,6 @@ impl Host {
     /// Its place in the chain, from 0.
     pub fn index(self) -> usize {
         self as usize
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ns{}", self.index() + 1)
     }
 }
 

@@ -11,6 +11,7 @@
 mod endpoint;
 mod host;
 mod link;
+mod names;
 
 pub mod file;
 pub mod simpler;
@@ -22,10 +23,9 @@ pub use host::{Host, Knobs, Offloads, Syncookies};
 pub use link::{
     Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate, Reorder,
 };
+pub use names::ParseNameError;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -150,40 +150,6 @@ pub enum Family {
 impl Family {
     /// Every family.
     pub const ALL: [Family; 3] = [Family::V4, Family::V6, Family::V4Mapped];
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Family::V4 => "v4",
-            Family::V6 => "v6",
-            Family::V4Mapped => "v4mapped",
-        })
-    }
-}
-
-impl FromStr for Family {
-    type Err = ParseNameError;
-
-    fn from_str(text: &str) -> Result<Family, ParseNameError> {
-        let found = Family::ALL.into_iter().find(|family| family.to_string() == text);
-        found.ok_or_else(|| ParseNameError::new(text, "family", "v4, v6, v4mapped"))
-    }
-}
-
-/// A text that names nothing of its kind.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{text:?} is no {kind}: expected one of {known}")]
-pub struct ParseNameError {
-    text: String,
-    kind: &'static str,
-    known: &'static str,
-}
-
-impl ParseNameError {
-    fn new(text: &str, kind: &'static str, known: &'static str) -> ParseNameError {
-        ParseNameError { text: text.to_owned(), kind, known }
-    }
 }
 
 /// Which of the server's addresses the client connects to.

@@ -8,7 +8,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{
-    Action, Case, Chunks, Direction, Endpoint, FORMAT, Impairments, Jitter, Knobs, Loss, Pattern, SocketOptions,
+    Action, Case, Chunks, Direction, Endpoint, FORMAT, Impairments, Jitter, Knobs, Loss, MAX_CARRIAGES, Pattern,
+    SocketOptions,
 };
 
 /// The most bytes of one direction: 1 GiB.
@@ -37,8 +38,6 @@ pub const MAX_DELAY: Duration = Duration::from_secs(10);
 pub const MAX_OUTAGE: Duration = Duration::from_secs(60);
 /// The most outages of one direction of a link.
 pub const MAX_OUTAGES: usize = 64;
-/// The most carriages of a cell that can be lost on purpose.
-pub const MAX_CARRIAGES: u32 = 16;
 /// The longest queue of a limited rate, in packets.
 pub const MAX_QUEUE: u32 = 100_000;
 /// The most single faults of one direction of a link.

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::endpoint::plant::Plant;
 use crate::campaign::{Replay, Replayed, Rules};
 use crate::case::{Case, file, strategy};
+use crate::endpoint::plant::Plant;
 use crate::oracle::Kind;
 use crate::report::words;
 use crate::seed::Seed;

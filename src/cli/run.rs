@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::endpoint::plant::Plant;
 use crate::campaign::{self, Campaign, Known, Options, Rules};
 use crate::case::strategy;
+use crate::endpoint::plant::Plant;
 use crate::report::json::JsonLines;
 use crate::report::terminal::Terminal;
 use crate::report::{Event, Report};

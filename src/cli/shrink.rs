@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::endpoint::plant::Plant;
 use crate::campaign::{Rules, Shrink, ShrinkError};
 use crate::case::file;
+use crate::endpoint::plant::Plant;
 use crate::report::terminal::Terminal;
 
 use super::options::{self, Shrinking};

@@ -37,7 +37,9 @@ impl Cutter {
         let first = self.pauses.partition_point(|pause| pause.at < offset);
         let here = self.pauses[first..].iter().take_while(|pause| pause.at == offset);
         let burst = match self.pattern {
-            Pattern::Bursts { every, rest, .. } if every > 0 && offset > 0 && offset % u64::from(every) == 0 => rest,
+            Pattern::Bursts { every, rest, .. } if every > 0 && offset > 0 && offset.is_multiple_of(every.into()) => {
+                rest
+            }
             _ => Duration::ZERO,
         };
         here.fold(burst, |total, pause| total.saturating_add(pause.lasts))

@@ -9,8 +9,13 @@
 mod cut;
 mod drive;
 mod machine;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod model;
 mod plan;
 mod progress;
+#[cfg(test)]
+mod properties;
 mod socket;
 #[cfg(test)]
 mod tests;

@@ -37,8 +37,8 @@ pub enum Plant {
     LeakDirection,
     /// A read that would block counts as the end of the stream.
     EagainIsEnd,
-    /// On the link ns2-ns3, once two particular packets have been lost (the first transmissions of the client's 4th and
-    /// 8th cell), the retransmission of the later one carries a wrong byte under a right checksum.
+    /// On any link, once two particular packets of one direction have been lost (the first transmissions of the first
+    /// flow's cells 3 and 7), the retransmission of the later one carries wrong bytes under a right checksum.
     TwoLosses,
 }
 

@@ -5,7 +5,7 @@
 //! line in the log.
 
 use std::io::IoSliceMut;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
@@ -13,7 +13,7 @@ use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsock
 use socket2::{SockFilter, SockRef};
 
 use crate::case::Direction;
-use crate::sys::packet_socket;
+use crate::sys;
 
 use super::identity::{Identifier, Identity};
 use super::log::{Log, Record, SNAP};
@@ -129,7 +129,7 @@ impl Capture {
     /// The last look: the log, the flows, and how many packets were missed.
     pub fn finish(mut self) -> (Log, Vec<[std::net::SocketAddr; 2]>, u64) {
         self.drain();
-        let missed = packet_socket::drops(self.socket.as_fd()).unwrap_or(0);
+        let missed = sys::packet::drops(&self.socket).unwrap_or(0);
         (self.log, self.identifier.flows(), u64::from(missed))
     }
 }

@@ -10,6 +10,7 @@ use super::identity::{Identifier, Identity};
 use super::log::{Log, Record};
 use super::packet::View;
 use super::pipeline::{self, Due, Pipeline};
+use super::sabotage::TwoLosses;
 use super::stage::{Nanos, Parcel};
 
 /// One link, both directions.
@@ -21,6 +22,8 @@ pub struct Engine {
     log: Log,
     /// When the first packet came.
     first: Option<Nanos>,
+    /// Who spoils packets on purpose, by direction.
+    sabotage: Option<[TwoLosses; 2]>,
 }
 
 impl Engine {
@@ -33,7 +36,13 @@ impl Engine {
             lanes: Direction::BOTH.map(lane),
             log: Log::default(),
             first: None,
+            sabotage: None,
         }
+    }
+
+    /// Lets the link err on purpose.
+    pub fn sabotage(&mut self) {
+        self.sabotage = Some(Default::default());
     }
 
     /// Takes a packet that came at `now`. Returns how many times the caller has to send `frame`, which may have been
@@ -53,6 +62,10 @@ impl Engine {
         let (due, copy) = fate.due();
         let (due, copy) = (first + due, copy.map(|copy| first + copy));
         let tag = self.log.push(Record::new(now, direction, &self.identity, &view, frame, fate, due));
+        let payload = view.segment.as_ref().map_or(0, |segment| segment.payload as usize);
+        if let Some(saboteurs) = &mut self.sabotage {
+            saboteurs[direction as usize].see(&self.identity, fate.lost.is_some(), payload, frame);
+        }
         if fate.lost.is_some() {
             return 0;
         }

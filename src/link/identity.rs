@@ -19,9 +19,6 @@ use super::packet::{self, Segment, View};
 /// The size of a cell, in bytes: the payload of a full segment on a link with an MTU of 1500 bytes and timestamps.
 pub const CELL: u64 = 1448;
 
-/// Random stages harm at most the first this many carriages of any name, so whatever is sent more often arrives.
-pub const MAX_CARRIAGES: u32 = 4;
-
 /// The carriage of what is not counted: beyond every bound, so no random stage harms it.
 pub const UNCOUNTED: u32 = u32::MAX;
 

@@ -7,12 +7,13 @@ pub mod log;
 pub mod packet;
 pub mod pipeline;
 mod relay;
+mod sabotage;
 #[cfg(test)]
 mod sample;
 pub mod stage;
 mod trouble;
 
-pub use identity::{CELL, MAX_CARRIAGES};
+pub use identity::CELL;
 pub use log::LinkLog;
 pub use relay::Relay;
 

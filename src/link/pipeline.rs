@@ -163,3 +163,121 @@ pub fn damage(frame: &mut [u8], fate: &Fate) {
         corrupt::flip(frame, bit);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::case::{Jitter, Loss, Outage, Packet, Rate, Reorder};
+
+    fn pipeline(impairments: &Impairments) -> Pipeline {
+        Pipeline::new(Seed(9), LinkId::Ns2Ns3, Direction::Forward, impairments)
+    }
+
+    fn drain(pipeline: &mut Pipeline, now: Nanos) -> Vec<u64> {
+        std::iter::from_fn(|| pipeline.due(now)).map(|due| due.tag).collect()
+    }
+
+    #[test]
+    fn packets_leave_by_due_time_and_then_in_the_order_they_came() {
+        let mut pipeline = pipeline(&Impairments::default());
+        for (tag, due) in [30, 10, 20, 10, 40].into_iter().enumerate() {
+            assert!(pipeline.keep(due, &[tag as u8], tag as u64));
+        }
+        assert_eq!(drain(&mut pipeline, 9), [0; 0]);
+        assert_eq!(pipeline.next_due(), Some(10));
+        assert!(pipeline.is_clear(9) && !pipeline.is_clear(10));
+        assert_eq!(drain(&mut pipeline, 30), [1, 3, 2, 0]);
+        pipeline.heal();
+        assert_eq!(pipeline.next_due(), Some(0));
+        assert_eq!(drain(&mut pipeline, 0), [4]);
+    }
+
+    #[test]
+    fn one_packet_too_many_is_counted() {
+        let mut pipeline = pipeline(&Impairments::default());
+        for _ in 0..MAX_QUEUED {
+            assert!(pipeline.keep(1, &[], 0));
+        }
+        assert!(!pipeline.keep(1, &[], 0));
+        assert_eq!((pipeline.queued(), pipeline.overflowed()), (MAX_QUEUED, 1));
+    }
+
+    #[test]
+    fn a_healed_link_harms_nothing() {
+        let mut pipeline = pipeline(&Impairments { loss: Some(Loss::Independent(1.0)), ..Impairments::default() });
+        let units = [Unit { flow: 0, packet: Packet::Syn, carriage: 0 }];
+        let parcel = Parcel { now: 5, length: 60, units: &units, flippable: 0..0 };
+        assert!(pipeline.decide(&parcel).lost.is_some());
+        pipeline.heal();
+        assert_eq!(pipeline.decide(&parcel), Fate::of(&parcel));
+        assert_eq!(pipeline.faults().0.len(), 1);
+    }
+
+    /// What counts of a fate: whether it arrives, with which bit flipped, when, and when its copy does.
+    fn outcome(fate: &Fate) -> Option<(Option<u32>, (Nanos, Option<Nanos>))> {
+        fate.lost.is_none().then(|| (fate.flip.map(|(bit, _)| bit), fate.due()))
+    }
+
+    prop_compose! {
+        fn impairments()(
+            loss in prop_oneof![
+                Just(None),
+                (0.0..0.5).prop_map(|probability| Some(Loss::Independent(probability))),
+                (0.0..0.5).prop_map(|to_bad| Some(Loss::GilbertElliott { to_bad, to_good: 0.3, good: 0.01, bad: 0.8 })),
+                (0.0..0.5).prop_map(|probability| Some(Loss::Cells { probability, carriages: 3 })),
+            ],
+            outage in proptest::option::of(0u64..50),
+            corrupt in 0.0..0.5,
+            duplicate in 0.0..0.5,
+            rate in proptest::option::of((1000u32..1_000_000, 1u32..100)),
+            delay in 0u64..20,
+            jitter in proptest::option::of(0u64..20),
+            reorder in proptest::option::of((0.0..0.5, 0.0..0.9, 0u32..4)),
+        ) -> Impairments {
+            let ms = Duration::from_millis;
+            Impairments {
+                spare_handshake: false,
+                loss,
+                outages: outage.map(|from| Outage { from: ms(from), to: ms(from + 10) }).into_iter().collect(),
+                corrupt,
+                duplicate,
+                rate: rate.map(|(kbit, queue)| Rate { kbit, queue }),
+                delay: ms(delay),
+                jitter: jitter.map(|most| Jitter::Uniform(ms(most))),
+                reorder: reorder.map(|(probability, correlation, gap)| Reorder { probability, correlation, gap }),
+                faults: Vec::new(),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_faults_of_a_run_do_the_same_damage_again(impairments in impairments(), sizes in proptest::collection::vec(1u64..4, 1..200)) {
+            let mut random = pipeline(&impairments);
+            let mut first = 0;
+            let packets: Vec<Vec<Unit>> = sizes.iter().map(|&size| {
+                first += size;
+                let unit = |cell| Unit { flow: 1, packet: Packet::Cell(cell), carriage: (cell % 3) as u32 };
+                (first - size..first).map(unit).collect()
+            }).collect();
+            let run = |pipeline: &mut Pipeline| -> Vec<_> {
+                packets.iter().enumerate().map(|(index, units)| {
+                    let (now, length) = (index as u64 * 400_000, units.len() * 1500);
+                    let parcel = Parcel { now, length, units, flippable: 0..length as u32 * 8 };
+                    outcome(&pipeline.decide(&parcel))
+                }).collect()
+            };
+            let damage = run(&mut random);
+            let Impairments { rate, delay, .. } = impairments;
+            let faults = random.faults().0.to_vec();
+            let mut explicit = pipeline(&Impairments { rate, delay, faults: faults.clone(), ..Impairments::default() });
+            prop_assert_eq!(damage, run(&mut explicit));
+            // And once more: faults yield themselves.
+            prop_assert_eq!(explicit.faults().0, &faults[..]);
+        }
+    }
+}

@@ -15,7 +15,7 @@ use nix::sys::time::TimeSpec;
 
 use crate::case::{Direction, Host, LinkId};
 use crate::seed::Seed;
-use crate::sys::packet_socket;
+use crate::sys;
 
 use super::capture::Capture;
 use super::engine::Engine;
@@ -56,13 +56,19 @@ impl Relay {
     /// # Errors
     /// No pipe or no thread is to be had.
     pub fn start(seed: Seed, wirings: Vec<Wiring>) -> io::Result<Relay> {
+        Relay::start_with(seed, wirings, false)
+    }
+
+    /// As [`Relay::start`], with links that err on purpose where `sabotage` says so: for tests of the tester.
+    #[doc(hidden)]
+    pub fn start_with(seed: Seed, wirings: Vec<Wiring>, sabotage: bool) -> io::Result<Relay> {
         let (woken, wake) = io::pipe()?;
         let control = Arc::new(Control::default());
         let shared = Arc::clone(&control);
         let began = (Instant::now(), SystemTime::now());
         let thread = std::thread::Builder::new()
             .name("links".to_owned())
-            .spawn(move || Links::new(seed, wirings, began, shared).run(woken))?;
+            .spawn(move || Links::new(seed, wirings, sabotage, began, shared).run(woken))?;
         Ok(Relay { control, wake, thread: Some(thread) })
     }
 
@@ -149,11 +155,20 @@ fn sender(id: LinkId, direction: Direction) -> Host {
 }
 
 impl Links {
-    fn new(seed: Seed, wirings: Vec<Wiring>, began: (Instant, SystemTime), control: Arc<Control>) -> Links {
+    fn new(
+        seed: Seed,
+        wirings: Vec<Wiring>,
+        sabotage: bool,
+        began: (Instant, SystemTime),
+        control: Arc<Control>,
+    ) -> Links {
         let (mut wires, mut captures) = (Vec::new(), Vec::new());
         for Wiring { id, link, carrier } in wirings {
             let mut wire = |left, right, sockets| {
-                let engine = Engine::new(seed, id, &link);
+                let mut engine = Engine::new(seed, id, &link);
+                if sabotage {
+                    engine.sabotage();
+                }
                 wires.push(Wire { id, engine, left, right, sockets, troubles: Troubles::default() });
             };
             match carrier {
@@ -337,7 +352,7 @@ impl Wire {
         );
         for (end, socket) in [(id.left(), &self.left), (id.right(), &self.right)] {
             if self.sockets {
-                let drops = packet_socket::drops(socket.as_fd()).unwrap_or(0);
+                let drops = sys::packet::drops(socket).unwrap_or(0);
                 let text = format!("link {id}: the packet socket of {end} had no room for a frame (tp_drops)");
                 self.troubles.add_many(&text, drops.into());
             }

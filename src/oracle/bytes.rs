@@ -26,7 +26,8 @@ fn stream(run: &Run<'_>, sender: Sender) -> Option<Verdict> {
             Some(Verdict::of(Kind::Extra, &direction, what))
         }
         damage => {
-            let what = format!("{direction}: {damage} at byte {offset} of {expected}, {length} bytes long");
+            let long = if *length == 1 { "1 byte".to_owned() } else { format!("{length} bytes") };
+            let what = format!("{direction}: {damage} at byte {offset} of {expected}, {long} long");
             Some(Verdict::of(Kind::Corrupt, &format!("{damage} {direction}"), what))
         }
     }

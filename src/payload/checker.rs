@@ -1,6 +1,6 @@
 //! Comparing what arrives with the formula, as it arrives.
 
-use super::{Mismatch, Payload, StreamId, diagnosis};
+use super::{Mismatch, Payload, StreamId, arrival::Arrival, diagnosis};
 use crate::seed::Seed;
 
 /// How many bytes are kept from the first wrong byte on: what a diagnosis can look at. Damage that is longer than this,
@@ -69,7 +69,7 @@ impl Checker {
             None if end_of_stream && self.received < self.expected => (self.received, Vec::new()),
             None => return None,
         };
-        let arrival = diagnosis::Arrival {
+        let arrival = Arrival {
             payload: self.payload,
             expected: self.expected,
             received: self.received,

@@ -1,5 +1,7 @@
 //! The formula: an invertible permutation of (stream, place in it), written as eight bytes.
 
+use std::ops::Range;
+
 use super::{Sender, StreamId};
 use crate::seed::Seed;
 
@@ -123,9 +125,18 @@ impl Payload {
 
     /// How many bytes at the start of `bytes` are those from `offset` on.
     pub(super) fn agreement(&self, offset: u64, bytes: &[u8]) -> usize {
-        let mut expected = [0; 4096];
         let mut agreed = 0;
-        for piece in bytes.chunks(expected.len()) {
+        // Most questions are answered by the first few bytes.
+        if bytes.len() > 2 * WORD {
+            let mut expected = [0; 2 * WORD];
+            self.fill(offset, &mut expected);
+            agreed = expected.iter().zip(bytes).take_while(|(a, b)| a == b).count();
+            if agreed < expected.len() {
+                return agreed;
+            }
+        }
+        let mut expected = [0; 4096];
+        for piece in bytes[agreed..].chunks(expected.len()) {
             let expected = &mut expected[..piece.len()];
             self.fill(offset + agreed as u64, expected);
             if expected != piece {
@@ -134,6 +145,56 @@ impl Payload {
             agreed += piece.len();
         }
         agreed
+    }
+
+    /// How many bytes at the end of `bytes` are those right before `offset`.
+    pub(super) fn agreement_before(&self, offset: u64, bytes: &[u8]) -> usize {
+        let mut agreed = 0;
+        let reach = usize::try_from(offset).map_or(bytes.len(), |offset| bytes.len().min(offset));
+        for piece in bytes[bytes.len() - reach..].rchunks(4 * WORD) {
+            let mut expected = [0; 4 * WORD];
+            let expected = &mut expected[..piece.len()];
+            self.fill(offset - (agreed + piece.len()) as u64, expected);
+            if expected != piece {
+                return agreed + expected.iter().rev().zip(piece.iter().rev()).take_while(|(a, b)| a == b).count();
+            }
+            agreed += piece.len();
+        }
+        agreed
+    }
+
+    /// The offset in `range` nearest to `near` where `piece` starts, looking in turns to both sides of it.
+    pub(super) fn find(&self, range: Range<u64>, near: u64, piece: &[u8]) -> Option<u64> {
+        const STEP: u64 = 64 * 1024;
+        let (mut low, mut high) = (near, near);
+        let mut bytes = vec![0; STEP as usize + piece.len() - 1];
+        let mut look = |from: u64, to: u64| {
+            let bytes = &mut bytes[..(to - from) as usize + piece.len() - 1];
+            self.fill(from, bytes);
+            // One comparison decides nearly always, and is quick.
+            let start: Option<&[u8; 4]> = piece.first_chunk();
+            let starts = |window: &[u8]| start.is_none_or(|start| window.first_chunk() == Some(start));
+            let found = bytes.windows(piece.len()).position(|window| starts(window) && window == piece)?;
+            Some(from + found as u64)
+        };
+        loop {
+            let (above, below) =
+                (high..(high + STEP).min(range.end + 1), low.saturating_sub(STEP).max(range.start)..low);
+            if above.is_empty() && below.is_empty() {
+                return None;
+            }
+            if !above.is_empty()
+                && let Some(found) = look(above.start, above.end)
+            {
+                return Some(found);
+            }
+            if !below.is_empty()
+                && let Some(found) = look(below.start, below.end)
+            {
+                return Some(found);
+            }
+            (low, high) = (below.start, above.end.max(high));
+        }
     }
 
     #[inline]

@@ -4,10 +4,13 @@
 //! ([`Payload::locate`]). [`Checker`] compares what arrives with the formula, in bounded memory, and names what went
 //! wrong. How wrong bytes are judged is for the oracle to say.
 
+mod arrival;
 mod checker;
 mod diagnosis;
 mod formula;
 mod hex;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

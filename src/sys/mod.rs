@@ -3,7 +3,6 @@
 
 pub mod ethtool;
 pub mod packet;
-pub(crate) mod packet_socket;
 pub mod process;
 pub mod sockopt;
 pub mod tun;

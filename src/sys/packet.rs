@@ -55,6 +55,27 @@ pub fn snap(socket: impl AsFd, length: u32) -> io::Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)
 }
 
+/// How many frames the AF_PACKET socket could not take since the last call (`tp_drops` of `PACKET_STATISTICS`).
+///
+/// # Errors
+/// `ENOPROTOOPT` or `EOPNOTSUPP` where `socket` is no packet socket.
+pub fn drops(socket: impl AsFd) -> io::Result<u32> {
+    let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+    let mut size = size_of::<libc::tpacket_stats>() as libc::socklen_t;
+    // SAFETY: the descriptor is open for as long as it is borrowed; both pointers are to live, writable values, and
+    // `size` says how large the first one is.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            (&raw mut statistics).cast(),
+            &raw mut size,
+        )
+    };
+    if result == 0 { Ok(statistics.tp_drops) } else { Err(io::Error::last_os_error()) }
+}
+
 fn set<T>(socket: impl AsFd, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
     // SAFETY: the pointer is valid for the length given; the callers pass the type that the option takes, and what a
     // struct sock_fprog points to lives until the call returns.

@@ -4,14 +4,9 @@ use std::borrow::Cow;
 
 use crate::case::{Host, Knobs, Syncookies};
 
-/// What keeps a host from speaking unasked; devices made later take it over.
-const SILENCE: [(&str, &str); 5] = [
-    ("net.ipv6.conf.default.addr_gen_mode", "1"),
-    ("net.ipv6.conf.default.accept_ra", "0"),
-    ("net.ipv6.conf.default.router_solicitations", "0"),
-    ("net.ipv6.conf.default.dad_transmits", "0"),
-    ("net.ipv6.conf.default.accept_dad", "0"),
-];
+/// What keeps a host from speaking unasked; devices made later take it over. A device without a link-local address solicits no
+/// router, and one without ARP (IFF_NOARP) looks for no neighbour and no duplicate address.
+const SILENCE: [(&str, &str); 1] = [("net.ipv6.conf.default.addr_gen_mode", "1")];
 
 /// What makes a host a router. IPv6 asks `all` alone whether to forward; a device for itself would join the groups of all
 /// routers, and report that by multicast as soon as it is up.

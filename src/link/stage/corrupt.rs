@@ -77,3 +77,65 @@ pub fn flip(frame: &mut [u8], bit: u32) {
         *byte ^= 0x80 >> (bit % 8);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::tests::cells;
+    use super::*;
+    use crate::case::Direction;
+    use crate::link::packet::{View, checksum_holds};
+    use crate::link::sample;
+    use crate::seed::Seed;
+
+    /// Whether the receiver of this packet notices the damage: by the checksum of the IPv4 header or that of TCP.
+    fn is_caught(frame: &[u8]) -> bool {
+        let packet = &frame[ETHERNET_HEADER..];
+        let header = etherparse::Ipv4HeaderSlice::from_slice(packet);
+        let sound = frame[12] != 8
+            || header.is_ok_and(|header| header.header_checksum() == header.to_header().calc_header_checksum());
+        !sound || !checksum_holds(frame)
+    }
+
+    #[test]
+    fn flips_are_as_many_as_asked_for() {
+        let mut stage = Corrupt::new(0.1, false, LinkId::Ns1Ns2, Seed(5).stream("corrupt"));
+        let flips = cells(&mut stage, 0..20_000).values().filter(|fate| fate.flip.is_some()).count();
+        assert!((1850..2150).contains(&flips), "{flips}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_checksum_catches_every_flip(bit: u32, payload in 0u32..100, v6: bool, link in 0usize..3) {
+            let mut sample = sample::data(7, 8, payload);
+            if v6 { sample = sample.v6(); }
+            let mut frame = sample.frame(Direction::Forward);
+            let flippable = View::of(&frame).flippable;
+            let bit = settle(bit, &flippable, LinkId::ALL[link]).expect("a TCP segment has bits to flip");
+            prop_assert!(flippable.contains(&bit));
+            prop_assert_eq!(settle(bit, &flippable, LinkId::ALL[link]), Some(bit));
+            prop_assert!(!is_caught(&frame));
+            flip(&mut frame, bit);
+            prop_assert!(is_caught(&frame));
+        }
+
+        #[test]
+        fn flips_on_different_links_never_cancel_out(bits: [u32; 3], on in 1usize..8, payload in 0u32..100, v6: bool) {
+            let mut sample = sample::data(7, 8, payload);
+            if v6 { sample = sample.v6(); }
+            let mut frame = sample.frame(Direction::Forward);
+            // The TCP segment only: an IPv4 header is checked at every hop.
+            let flippable = if v6 { 40 * 8 } else { 20 * 8 }..View::of(&frame).flippable.end;
+            for link in LinkId::ALL.into_iter().filter(|link| on >> link.index() & 1 == 1) {
+                flip(&mut frame, settle(bits[link.index()], &flippable, link).expect("a TCP segment has bits to flip"));
+            }
+            prop_assert!(!checksum_holds(&frame));
+        }
+    }
+
+    #[test]
+    fn what_no_checksum_covers_is_left_alone() {
+        assert_eq!(settle(100, &(0..0), LinkId::Ns1Ns2), None);
+    }
+}

@@ -34,3 +34,19 @@ impl Stage for Duplicate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::cells;
+    use super::*;
+    use crate::seed::Seed;
+
+    #[test]
+    fn copies_are_as_many_as_asked_for_and_follow_at_once() {
+        let mut stage = Duplicate::new(0.2, false, Seed(5).stream("duplicate"));
+        let fates = cells(&mut stage, 0..20_000);
+        let copies = fates.values().filter(|fate| fate.doubled.is_some()).count();
+        assert!((3800..4200).contains(&copies), "{copies}");
+        assert!(fates.values().all(|fate| fate.doubled.is_some() == (fate.due().1 == Some(fate.due().0))));
+    }
+}

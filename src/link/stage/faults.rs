@@ -92,3 +92,44 @@ impl Stage for Shifts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::tests::{unit, work};
+    use super::*;
+    use crate::case::Packet;
+
+    fn fault(carriage: u32, action: Action) -> Fault {
+        Fault { flow: 0, packet: Packet::Cell(3), carriage, action }
+    }
+
+    #[test]
+    fn a_fault_meets_its_packet_and_no_other() {
+        let (damages, shifts) = stages(&[fault(1, Action::Drop)], LinkId::Ns1Ns2);
+        let mut damages = damages.unwrap();
+        assert!(shifts.is_none());
+        let mut lost = |units: &[_]| work(&mut damages, units, 0).lost.is_some();
+        assert!(lost(&[unit(Packet::Cell(2), 0), unit(Packet::Cell(3), 1)]));
+        assert!(!lost(&[unit(Packet::Cell(3), 0)]));
+        assert!(!lost(&[unit(Packet::Cell(2), 1)]));
+        assert!(!lost(&[unit(Packet::Inner(3), 1)]));
+        assert!(!lost(&[crate::link::identity::Unit { flow: 1, ..unit(Packet::Cell(3), 1) }]));
+    }
+
+    #[test]
+    fn several_faults_may_meet_one_packet() {
+        let late = |ns| Action::Late(Duration::from_nanos(ns));
+        let early = Action::Early(Duration::from_nanos(70));
+        let list = [Action::Duplicate, Action::Flip(33), Action::Flip(99), early, late(5), late(3)];
+        let faults: Vec<Fault> = list.iter().map(|&action| fault(0, action)).collect();
+        let (damages, shifts) = stages(&faults, LinkId::Ns1Ns2);
+        let units = [unit(Packet::Cell(3), 0)];
+        let fate = work(&mut damages.unwrap(), &units, 0);
+        assert_eq!((fate.doubled, fate.flip), (Some(NAME), Some((32, NAME))));
+        assert_eq!(work(&mut shifts.unwrap(), &units, 100).due(), (105, None));
+        let (_, shifts) = stages(&[fault(0, early)], LinkId::Ns1Ns2);
+        assert_eq!(work(&mut shifts.unwrap(), &units, 50).due(), (0, None));
+    }
+}

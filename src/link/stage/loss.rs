@@ -9,8 +9,8 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
-use crate::case::{Loss, Packet};
-use crate::link::identity::{MAX_CARRIAGES, Unhashed, Unit, mix};
+use crate::case::{Loss, MAX_CARRIAGES, Packet};
+use crate::link::identity::{Unhashed, Unit, mix};
 use crate::seed::Stream;
 
 use super::{Fate, Names, Parcel, Stage};
@@ -134,5 +134,92 @@ impl Model for GilbertElliott {
     fn loses(&mut self, unit: &Unit) -> bool {
         let loss = if self.is_bad(unit) { self.bad } else { self.good };
         self.stream.at(unit.place()).chance(loss)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{cells, unit, work};
+    use super::*;
+    use crate::seed::Seed;
+
+    fn lost(loss: Loss, count: u64) -> Vec<bool> {
+        let mut stage = stage(loss, false, Seed(5).stream("loss"));
+        cells(&mut *stage, 0..count).values().map(|fate| fate.lost.is_some()).collect()
+    }
+
+    fn share(lost: &[bool]) -> f64 {
+        lost.iter().filter(|&&lost| lost).count() as f64 / lost.len() as f64
+    }
+
+    /// The mean length of runs of losses.
+    fn burst(lost: &[bool]) -> f64 {
+        let runs = lost.windows(2).filter(|pair| !pair[0] && pair[1]).count();
+        lost.iter().filter(|&&lost| lost).count() as f64 / runs as f64
+    }
+
+    #[test]
+    fn independent_losses_are_as_many_as_asked_for_and_single() {
+        let lost = lost(Loss::Independent(0.05), 50_000);
+        assert!((0.045..0.055).contains(&share(&lost)), "{}", share(&lost));
+        assert!((1.0..1.1).contains(&burst(&lost)), "{}", burst(&lost));
+    }
+
+    #[test]
+    fn gilbert_elliott_losses_come_in_bursts() {
+        let loss = Loss::GilbertElliott { to_bad: 0.02, to_good: 0.25, good: 0.0, bad: 1.0 };
+        let lost = lost(loss, 100_000);
+        // A bad state every 0.02 / 0.27 cells, left after 4 on average.
+        assert!((0.066..0.082).contains(&share(&lost)), "{}", share(&lost));
+        assert!((3.6..4.4).contains(&burst(&lost)), "{}", burst(&lost));
+    }
+
+    #[test]
+    fn gilbert_elliott_states_are_computed_again_as_they_were() {
+        let loss = Loss::GilbertElliott { to_bad: 0.1, to_good: 0.2, good: 0.01, bad: 0.9 };
+        let mut stage = stage(loss, false, Seed(5).stream("loss"));
+        let far = BLOCK * (MAX_BLOCKS as u64 + 10);
+        let near = cells(&mut *stage, 0..500);
+        cells(&mut *stage, (0..far).step_by(BLOCK as usize));
+        assert_eq!(near, cells(&mut *stage, 0..500));
+    }
+
+    #[test]
+    fn acknowledgements_meet_bursts_of_their_own() {
+        let loss = Loss::GilbertElliott { to_bad: 0.05, to_good: 0.1, good: 0.0, bad: 1.0 };
+        let mut stage = stage(loss, false, Seed(5).stream("loss"));
+        let lost: Vec<bool> =
+            (0..50_000).map(|cell| work(&mut *stage, &[unit(Packet::Ack(cell * 1448), 0)], 0).lost.is_some()).collect();
+        assert!((0.28..0.39).contains(&share(&lost)), "{}", share(&lost));
+        assert!(burst(&lost) > 8.0, "{}", burst(&lost));
+    }
+
+    #[test]
+    fn a_chosen_cell_loses_its_first_carriages_and_no_later_ones() {
+        let mut stage = stage(Loss::Cells { probability: 0.3, carriages: 3 }, false, Seed(5).stream("loss"));
+        let mut counts = [0; 4];
+        for cell in 0..10_000 {
+            let lost: Vec<bool> = (0..6)
+                .map(|carriage| work(&mut *stage, &[unit(Packet::Cell(cell), carriage)], 0).lost.is_some())
+                .collect();
+            let first = lost.iter().take_while(|&&lost| lost).count();
+            assert!(!lost[first..].contains(&true), "cell {cell} lost {lost:?}");
+            counts[first] += 1;
+        }
+        assert!((6800..7200).contains(&counts[0]), "{counts:?}");
+        assert!(counts[1..].iter().all(|count| (900..1100).contains(count)), "{counts:?}");
+        assert_eq!(work(&mut *stage, &[unit(Packet::Ack(1), 0)], 0).lost, None);
+    }
+
+    #[test]
+    fn a_segment_is_lost_when_any_of_its_cells_is() {
+        let mut stage = stage(Loss::Independent(0.2), false, Seed(5).stream("loss"));
+        let single = cells(&mut *stage, 0..1000);
+        for cell in (0..1000).step_by(2) {
+            let fate = work(&mut *stage, &[unit(Packet::Cell(cell), 0), unit(Packet::Cell(cell + 1), 0)], 0);
+            let expected = [cell, cell + 1].map(|cell| single[&cell].lost.is_some());
+            assert_eq!(fate.lost.is_some(), expected[0] || expected[1]);
+            assert_eq!(fate.lost_for, u64::from(expected[0]) | u64::from(expected[1]) << 1);
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! what a queue is). It gets a [`Parcel`], which says when and what, and writes into its [`Fate`]. Random stages draw
 //! from a stream of their own, at the place of each of the packet's names: adding a stage never changes what another one
 //! decides, and neither does the order in which packets come. A packet with several names draws for each, and the worst
-//! counts. Random stages leave every name alone that was carried [`MAX_CARRIAGES`](super::identity::MAX_CARRIAGES)
+//! counts. Random stages leave every name alone that was carried [`MAX_CARRIAGES`]
 //! times: what is sent often enough arrives.
 
 pub mod corrupt;
@@ -18,10 +18,10 @@ pub mod reorder;
 
 use std::ops::Range;
 
-use crate::case::{Action, Direction, Impairments, LinkId, Packet};
+use crate::case::{Action, Direction, Impairments, LinkId, MAX_CARRIAGES, Packet};
 use crate::seed::Seed;
 
-use super::identity::{MAX_CARRIAGES, Unit};
+use super::identity::Unit;
 
 /// A point in time or a span of it, in nanoseconds.
 pub type Nanos = u64;
@@ -203,4 +203,123 @@ fn place(flow: u32, packet: Packet, carriage: u32) -> u64 {
 /// In nanoseconds; more than 500 years are as good as for ever.
 fn nanos(duration: std::time::Duration) -> Nanos {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// A unit of flow 0.
+    pub(super) fn unit(packet: Packet, carriage: u32) -> Unit {
+        Unit { flow: 0, packet, carriage }
+    }
+
+    /// What `stage` does to a packet with these names, that comes at time 0 and takes `delay`.
+    pub(super) fn work(stage: &mut dyn Stage, units: &[Unit], delay: Nanos) -> Fate {
+        let parcel = Parcel { now: 0, length: 1514, units, flippable: 0..1500 * 8 };
+        let mut fate = Fate { delay, ..Fate::of(&parcel) };
+        stage.work(&parcel, &mut fate);
+        fate
+    }
+
+    /// What `stage` does to the first carriages of these cells, one packet each.
+    pub(super) fn cells(stage: &mut dyn Stage, cells: impl Iterator<Item = u64>) -> BTreeMap<u64, Fate> {
+        cells.map(|cell| (cell, work(stage, &[unit(Packet::Cell(cell), 0)], 1000))).collect()
+    }
+
+    /// Everything random at once.
+    pub(super) fn everything() -> Impairments {
+        use crate::case::{Jitter, Loss, Rate, Reorder};
+        let ms = std::time::Duration::from_millis;
+        Impairments {
+            loss: Some(Loss::Independent(0.1)),
+            corrupt: 0.1,
+            duplicate: 0.1,
+            rate: Some(Rate { kbit: 1_000_000, queue: 1000 }),
+            delay: ms(10),
+            jitter: Some(Jitter::Normal(ms(2))),
+            reorder: Some(Reorder { probability: 0.1, correlation: 0.5, gap: 2 }),
+            ..Impairments::default()
+        }
+    }
+
+    fn each_alone(impairments: &Impairments) -> Vec<(&'static str, Impairments)> {
+        let none = || Impairments { delay: impairments.delay, ..Impairments::default() };
+        vec![
+            ("loss", Impairments { loss: impairments.loss, ..none() }),
+            ("corrupt", Impairments { corrupt: impairments.corrupt, ..none() }),
+            ("duplicate", Impairments { duplicate: impairments.duplicate, ..none() }),
+            ("jitter", Impairments { jitter: impairments.jitter, ..none() }),
+            ("reorder", Impairments { reorder: impairments.reorder, ..none() }),
+        ]
+    }
+
+    fn fates(impairments: &Impairments, order: impl Iterator<Item = u64>) -> BTreeMap<u64, Fate> {
+        let mut stages = stages(Seed(3), LinkId::Ns1Ns2, Direction::Forward, impairments);
+        order
+            .map(|cell| {
+                let units = [unit(Packet::Cell(cell), 0)];
+                let parcel = Parcel { now: 0, length: 1514, units: &units, flippable: 0..1500 * 8 };
+                let mut fate = Fate::of(&parcel);
+                stages.iter_mut().for_each(|stage| stage.work(&parcel, &mut fate));
+                (cell, fate)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn decisions_do_not_depend_on_the_order_of_packets() {
+        for (name, impairments) in each_alone(&everything()) {
+            let forwards = fates(&impairments, 0..3000);
+            assert_eq!(forwards, fates(&impairments, (0..3000).rev()), "{name}");
+            let touched = forwards.values().filter(|fate| fate.actions().next().is_some()).count();
+            assert!(touched > 30, "{name} touched {touched} packets");
+        }
+    }
+
+    #[test]
+    fn a_stage_decides_the_same_whatever_else_there_is() {
+        let all = fates(&Impairments { rate: None, ..everything() }, 0..3000);
+        let alone: Vec<_> = each_alone(&everything()).into_iter().map(|(_, one)| fates(&one, 0..3000)).collect();
+        let [loss, corrupt, duplicate, ..] = &alone[..] else { unreachable!("there are five") };
+        for (cell, fate) in all {
+            assert_eq!(fate.lost, loss[&cell].lost);
+            assert_eq!(fate.flip, corrupt[&cell].flip);
+            assert_eq!(fate.doubled, duplicate[&cell].doubled);
+        }
+    }
+
+    #[test]
+    fn what_is_sent_often_enough_passes_unharmed() {
+        let mut worst = everything();
+        worst.loss = Some(crate::case::Loss::Independent(1.0));
+        worst.rate = None;
+        let mut stages = stages(Seed(3), LinkId::Ns1Ns2, Direction::Forward, &worst);
+        for carriage in 0..10 {
+            let fate = work(&mut *stages[0], &[unit(Packet::Cell(5), carriage)], 0);
+            assert_eq!(fate.lost.is_some(), carriage < MAX_CARRIAGES);
+        }
+    }
+
+    #[test]
+    fn a_handshake_that_is_spared_passes_unharmed() {
+        for spare_handshake in [false, true] {
+            let certain = Impairments {
+                spare_handshake,
+                loss: Some(crate::case::Loss::Independent(1.0)),
+                corrupt: 1.0,
+                duplicate: 1.0,
+                ..Impairments::default()
+            };
+            for stage in &mut stages(Seed(3), LinkId::Ns1Ns2, Direction::Forward, &certain) {
+                for packet in [Packet::Syn, Packet::SynAck, Packet::Ack(0)] {
+                    let fate = work(&mut **stage, &[unit(packet, 0)], 0);
+                    assert_eq!(fate.actions().count(), usize::from(!spare_handshake));
+                }
+                assert_eq!(work(&mut **stage, &[unit(Packet::Ack(1), 0)], 0).actions().count(), 1);
+            }
+        }
+    }
 }

@@ -26,3 +26,26 @@ impl Stage for Outages {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::tests::unit;
+    use super::*;
+    use crate::case::Packet;
+
+    #[test]
+    fn nothing_passes_from_the_beginning_of_an_outage_until_just_before_its_end() {
+        let ms = Duration::from_millis;
+        let mut stage = Outages::new(&[Outage { from: ms(10), to: ms(20) }, Outage { from: ms(15), to: ms(30) }]);
+        let units = [unit(Packet::Ack(7), 9)];
+        for (now, lost) in [(0, false), (9_999_999, false), (10_000_000, true), (29_999_999, true), (30_000_000, false)]
+        {
+            let parcel = Parcel { now, length: 66, units: &units, flippable: 0..0 };
+            let mut fate = Fate::of(&parcel);
+            stage.work(&parcel, &mut fate);
+            assert_eq!(fate.lost.is_some(), lost, "at {now} ns");
+        }
+    }
+}

@@ -58,3 +58,55 @@ impl Stage for Limit {
         fate.leaves = (leaves, copy);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::unit;
+    use super::*;
+    use crate::case::Packet;
+
+    fn work(stage: &mut Limit, now: Nanos, length: usize, copies: bool) -> Fate {
+        let units = [unit(Packet::Other, 0)];
+        let parcel = Parcel { now, length, units: &units, flippable: 0..0 };
+        let mut fate = Fate::of(&parcel);
+        if copies {
+            fate.double("duplicate", 1);
+        }
+        stage.work(&parcel, &mut fate);
+        fate
+    }
+
+    #[test]
+    fn frames_leave_one_after_another_at_the_rate() {
+        // 1 Mbit/s: 8 us a byte.
+        let mut stage = Limit::new(Rate { kbit: 1000, queue: 10 });
+        assert_eq!(work(&mut stage, 0, 100, false).due(), (800_000, None));
+        assert_eq!(work(&mut stage, 0, 1000, false).due(), (8_800_000, None));
+        assert_eq!(work(&mut stage, 100_000_000, 100, false).due(), (100_800_000, None));
+    }
+
+    #[test]
+    fn one_packet_more_than_the_queue_holds_is_dropped() {
+        let mut stage = Limit::new(Rate { kbit: 8000, queue: 2 });
+        let lost: Vec<bool> = (0..5).map(|_| work(&mut stage, 0, 1000, false).lost.is_some()).collect();
+        assert_eq!(lost, [false, false, false, true, true]);
+        // The first has left after 1 ms; the second leaves then, and waits no longer.
+        assert_eq!(work(&mut stage, 1_000_000, 1000, false).due(), (4_000_000, None));
+        assert_eq!(work(&mut stage, 1_000_000, 1000, false).lost, Some(Lost::QueueFull));
+    }
+
+    #[test]
+    fn a_copy_takes_a_place_of_its_own_or_is_dropped_alone() {
+        let mut stage = Limit::new(Rate { kbit: 8000, queue: 2 });
+        assert_eq!(work(&mut stage, 0, 1000, true).due(), (1_000_000, Some(2_000_000)));
+        assert_eq!(work(&mut stage, 0, 1000, true).due(), (3_000_000, None));
+    }
+
+    #[test]
+    fn a_queue_of_nothing_still_lets_single_packets_pass() {
+        let mut stage = Limit::new(Rate { kbit: 0, queue: 0 });
+        assert_eq!(work(&mut stage, 0, 1, false).lost, None);
+        assert_eq!(work(&mut stage, 7_999_999, 1, false).lost, Some(Lost::QueueFull));
+        assert_eq!(work(&mut stage, 8_000_000, 1, false).lost, None);
+    }
+}

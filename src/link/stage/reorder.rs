@@ -15,7 +15,7 @@ use super::{Fate, Names, Parcel, Stage};
 /// The name of this stage in logs.
 pub const NAME: &str = "reorder";
 
-/// How far back a candidate looks for the draw that it repeats, in candidates.
+/// Every this many candidates the correlation begins anew, so that no packet takes long to decide.
 const MEMORY: u64 = 1024;
 
 /// Lets packets skip the delay.
@@ -45,10 +45,15 @@ impl Overtaking {
         }
         let series = mix(unit.series(), u64::from(unit.carriage));
         let candidate = cell / self.gap;
-        // The nearest candidate, from this one back, that drew on its own.
-        (0..=candidate.min(MEMORY))
-            .map(|back| self.stream.at(mix(series, candidate - back)))
-            .find_map(|mut draw| (!draw.chance(self.correlation)).then(|| draw.chance(self.probability)))
+        // The nearest candidate, from this one back, that drew on its own; the first one of all has nobody to repeat.
+        let first = candidate - candidate % MEMORY;
+        (first..=candidate)
+            .rev()
+            .find_map(|candidate| {
+                let mut draw = self.stream.at(mix(series, candidate));
+                let repeats = draw.chance(self.correlation) && candidate > first;
+                (!repeats).then(|| draw.chance(self.probability))
+            })
             .unwrap_or(false)
     }
 }
@@ -62,5 +67,59 @@ impl Stage for Overtaking {
         if let Some((index, _)) = first {
             fate.shift(-i64::try_from(fate.delay).unwrap_or(i64::MAX), NAME, (1 as Names) << index);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{cells, unit, work};
+    use super::*;
+    use crate::seed::Seed;
+
+    fn skipped(reorder: Reorder) -> Vec<bool> {
+        let mut stage = Overtaking::new(reorder, false, Seed(5).stream("reorder"));
+        cells(&mut stage, 0..40_000).values().map(|fate| fate.due().0 == 0).collect()
+    }
+
+    fn count(values: &[bool]) -> usize {
+        values.iter().filter(|&&value| value).count()
+    }
+
+    #[test]
+    fn as_many_packets_skip_the_delay_as_asked_for() {
+        let plain = count(&skipped(Reorder { probability: 0.25, correlation: 0.0, gap: 0 }));
+        assert!((9700..10_300).contains(&plain), "{plain}");
+    }
+
+    #[test]
+    fn correlation_makes_neighbours_alike_and_keeps_the_share() {
+        let skipped = skipped(Reorder { probability: 0.25, correlation: 0.8, gap: 1 });
+        assert!((9000..11_000).contains(&count(&skipped)), "{}", count(&skipped));
+        let alike = skipped.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        // 0.8 repeat, and of the rest 0.25 * 0.25 + 0.75 * 0.75 are alike by chance.
+        assert!((0.91..0.94).contains(&(alike as f64 / 39_999.0)), "{alike}");
+        assert_eq!(count(&super::tests::skipped(Reorder { probability: 1.0, correlation: 0.99, gap: 1 })), 40_000);
+    }
+
+    #[test]
+    fn only_every_gapth_cell_is_a_candidate() {
+        let skipped = skipped(Reorder { probability: 1.0, correlation: 0.0, gap: 5 });
+        assert!(skipped.iter().enumerate().all(|(cell, &skips)| skips == (cell % 5 == 4)));
+    }
+
+    #[test]
+    fn acknowledgements_are_candidates_at_random() {
+        let reorder = Reorder { probability: 0.5, correlation: 0.9, gap: 4 };
+        let mut stage = Overtaking::new(reorder, false, Seed(5).stream("reorder"));
+        let skips =
+            (0..16_000).filter(|&ack| work(&mut stage, &[unit(Packet::Ack(ack * 2896), 0)], 9).shift < 0).count();
+        assert!((1800..2200).contains(&skips), "{skips}");
+    }
+
+    #[test]
+    fn without_a_delay_there_is_nothing_to_skip() {
+        let reorder = Reorder { probability: 1.0, correlation: 0.0, gap: 0 };
+        let mut stage = Overtaking::new(reorder, false, Seed(5).stream("reorder"));
+        assert_eq!(work(&mut stage, &[unit(Packet::Cell(1), 0)], 0).shifted, None);
     }
 }

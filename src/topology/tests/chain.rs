@@ -190,3 +190,18 @@ fn an_error_names_the_host_and_the_device() {
         assert!(error.starts_with("ns2: ns2eth3: make a veth pair with ns3eth2 (MTU 1): EINVAL"), "{error}");
     });
 }
+
+#[test]
+fn a_machine_without_user_namespaces_is_told_which_setting_forbids_them() {
+    as_agent(|| {
+        // The limit is one of each user namespace: this one's own.
+        sysctl::set("user.max_user_namespaces", "0").expect("sysctl");
+        let error = enter_user_namespace(0, 0).expect_err("none is left").to_string();
+        assert!(
+            error.contains("user.max_user_namespaces is 0: as root, `sysctl -w user.max_user_namespaces="),
+            "{error}"
+        );
+        let tried = crate::net::features::can_user_namespace().expect_err("none is left").to_string();
+        assert!(tried.contains("user.max_user_namespaces is 0"), "{tried}");
+    });
+}

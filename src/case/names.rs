@@ -1,0 +1,144 @@
+//! The names of things, as case files, the command line and reports write them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::strategy::{Group, LinkFilter};
+use super::{Address, Congestion, Direction, Family, First, Host, LinkId, Pairing, Protocol, Second, Syncookies};
+
+/// A text that names nothing of its kind.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{text:?} is no {kind}: expected one of {known}")]
+pub struct ParseNameError {
+    text: String,
+    kind: &'static str,
+    known: String,
+}
+
+fn unknown(text: &str, kind: &'static str, known: &[&str]) -> ParseNameError {
+    ParseNameError { text: text.to_owned(), kind, known: known.join(", ") }
+}
+
+/// Gives an enum its names, both ways.
+macro_rules! named {
+    ($type:ident, $kind:literal: $($variant:ident = $name:literal),+ $(,)?) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(match self { $($type::$variant => $name),+ })
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = ParseNameError;
+
+            fn from_str(text: &str) -> Result<$type, ParseNameError> {
+                match text {
+                    $($name => Ok($type::$variant),)+
+                    _ => Err(unknown(text, $kind, &[$($name),+])),
+                }
+            }
+        }
+    };
+}
+
+named!(Protocol, "protocol": Tcp = "tcp", Mptcp = "mptcp");
+named!(Family, "family": V4 = "v4", V6 = "v6", V4Mapped = "v4mapped");
+named!(Address, "address": Near = "near", Far = "far");
+named!(Host, "host": Ns1 = "ns1", Ns2 = "ns2", Ns3 = "ns3", Ns4 = "ns4");
+named!(LinkId, "link": Ns1Ns2 = "ns1-ns2", Ns2Ns3 = "ns2-ns3", Ns3Ns4 = "ns3-ns4");
+named!(Direction, "direction": Forward = "forward", Backward = "backward");
+named!(First, "end that shuts down first": Both = "both", Client = "client", Server = "server");
+named!(Second, "way to end": AtOnce = "at-once", AfterEnd = "after-end");
+named!(Congestion, "congestion control": Reno = "reno", Cubic = "cubic", Bbr = "bbr");
+named!(Syncookies, "setting of SYN cookies": Off = "off", OnOverflow = "on-overflow", Always = "always");
+named!(LinkFilter, "choice of links": Any = "any", Plain = "plain", Impaired = "impaired");
+named!(Group, "group":
+    Chunks = "chunks",
+    Pauses = "pauses",
+    Buffers = "buffers",
+    Options = "options",
+    Knobs = "knobs",
+    Ending = "ending",
+    Refusals = "refusals",
+    Mtu = "mtu",
+    Offloads = "offloads",
+    Cpus = "cpus",
+    Loss = "loss",
+    Corrupt = "corrupt",
+    Duplicate = "duplicate",
+    Delay = "delay",
+    Reorder = "reorder",
+    Rate = "rate",
+    Outages = "outages",
+);
+
+impl fmt::Display for Pairing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}>{}", self.client, self.server))
+    }
+}
+
+impl FromStr for Pairing {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Pairing, ParseNameError> {
+        let found = Pairing::ALL.into_iter().find(|pairing| pairing.to_string() == text);
+        found.ok_or_else(|| {
+            unknown(text, "pairing", &Pairing::ALL.map(|pairing| pairing.to_string()).each_ref().map(String::as_str))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::{Debug, Display};
+
+    use serde::Serialize;
+
+    use super::*;
+
+    /// Checks that a thing is written as in a case file, and read as it is written.
+    fn as_in_the_file<T: Display + FromStr<Err: Debug> + Serialize + PartialEq + Debug + Copy>(all: &[T]) {
+        for thing in all {
+            assert_eq!(toml::Value::try_from(thing).unwrap().as_str(), Some(thing.to_string().as_str()));
+            assert_eq!(thing.to_string().parse::<T>().unwrap(), *thing);
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_file() {
+        as_in_the_file(&[Protocol::Tcp, Protocol::Mptcp]);
+        as_in_the_file(&Family::ALL);
+        as_in_the_file(&[Address::Near, Address::Far]);
+        as_in_the_file(&Host::ALL);
+        as_in_the_file(&LinkId::ALL);
+        as_in_the_file(&Direction::BOTH);
+        as_in_the_file(&[First::Both, First::Client, First::Server]);
+        as_in_the_file(&[Second::AtOnce, Second::AfterEnd]);
+        as_in_the_file(&[Congestion::Reno, Congestion::Cubic, Congestion::Bbr]);
+        as_in_the_file(&[Syncookies::Off, Syncookies::OnOverflow, Syncookies::Always]);
+    }
+
+    #[test]
+    fn pairings_and_groups_are_read_as_they_are_written() {
+        for pairing in Pairing::ALL {
+            assert_eq!(pairing.to_string().parse(), Ok(pairing));
+        }
+        for group in Group::ALL {
+            assert_eq!(group.to_string().parse(), Ok(group));
+        }
+        assert_eq!("mptcp>tcp".parse(), Ok(Pairing { client: Protocol::Mptcp, server: Protocol::Tcp }));
+    }
+
+    #[test]
+    fn a_wrong_name_is_refused_with_those_known() {
+        assert_eq!(
+            "sctp>tcp".parse::<Pairing>().unwrap_err().to_string(),
+            "\"sctp>tcp\" is no pairing: expected one of tcp>tcp, tcp>mptcp, mptcp>tcp, mptcp>mptcp"
+        );
+        assert_eq!(
+            "v5".parse::<Family>().unwrap_err().to_string(),
+            "\"v5\" is no family: expected one of v4, v6, v4mapped"
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! `whitewater doctor`: what this machine can do, and how to mend what it cannot.
+//!
+//! Most checks look at files of `/proc` and `/sys` below a root, so that tests can give them machines that do not exist.
+//! What files cannot tell is tried: a user namespace, and last of all a whole case.
+
+mod kernel;
+mod machine;
+mod trial;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use comfy_table::{ContentArrangement, Table, presets};
+
+use super::exit;
+
+/// The widest the table gets, in characters.
+const WIDTH: u16 = 118;
+
+/// Tell what this machine can do, and how to mend what it cannot.
+///
+/// The exit code is 0 where cases can run on this machine's kernel, and 3 where they cannot. What is only lacking stops
+/// none, or few of them.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The folder that findings would be saved in
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        env = "WHITEWATER_FINDINGS",
+        hide_env_values = true,
+        default_value = "findings"
+    )]
+    findings: PathBuf,
+}
+
+/// What one check has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Check {
+    /// What was looked at.
+    what: &'static str,
+    /// How it is.
+    state: State,
+    /// What was found, in a few words.
+    found: String,
+    /// What to do about it; empty where nothing is to be done.
+    fix: String,
+}
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// As it should be.
+    Good,
+    /// Missed, but most cases run without it.
+    Lacking,
+    /// No case can run.
+    Broken,
+}
+
+impl Check {
+    fn good(what: &'static str, found: impl Into<String>) -> Check {
+        Check { what, state: State::Good, found: found.into(), fix: String::new() }
+    }
+
+    fn lacking(what: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Check {
+        Check { what, state: State::Lacking, found: found.into(), fix: fix.into() }
+    }
+
+    fn broken(what: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Check {
+        Check { what, state: State::Broken, found: found.into(), fix: fix.into() }
+    }
+}
+
+/// Runs the subcommand.
+pub fn run(args: &Args) -> ExitCode {
+    let checks = checks(Path::new("/"), args);
+    let verdict = match checks.iter().any(|check| check.state == State::Broken) {
+        true => "cases cannot run on this machine",
+        false => "cases can run on this machine",
+    };
+    let text = format!("{}\n{verdict}\n", table(&checks));
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            exit::fail(exit::UNABLE, format!("cannot write to standard output: {error}"))
+        }
+        _ => code(&checks).into(),
+    }
+}
+
+/// The exit code for what was found.
+fn code(checks: &[Check]) -> u8 {
+    if checks.iter().any(|check| check.state == State::Broken) { exit::UNABLE } else { exit::PASSED }
+}
+
+fn checks(root: &Path, args: &Args) -> Vec<Check> {
+    // The trial forks: it comes before anything that might start a thread.
+    let trial = trial::case();
+    vec![
+        kernel::release(root),
+        kernel::user_namespaces(root, trial::user_namespace()),
+        kernel::network_namespaces(root),
+        kernel::socket_diagnosis(trial::socket_diagnosis()),
+        kernel::mptcp(root),
+        kernel::ipv6(root),
+        kernel::tun(trial::tun()),
+        kernel::congestion_controls(root),
+        machine::cpus(),
+        machine::open_files(),
+        machine::findings(&args.findings),
+        machine::temporary(&std::env::temp_dir()),
+        machine::fuzzing(&machine::Tools::of_this_process()),
+        trial,
+    ]
+}
+
+/// The checks as a table: what it is, how it is, what was found, and the fix below it.
+fn table(checks: &[Check]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    for check in checks {
+        let state = match check.state {
+            State::Good => "ok",
+            State::Lacking => "lacking",
+            State::Broken => "BROKEN",
+        };
+        let found = match check.fix.as_str() {
+            "" => check.found.clone(),
+            fix => format!("{}\nfix: {fix}", check.found),
+        };
+        table.add_row([check.what, state, &found]);
+    }
+    table.trim_fmt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_broken_makes_a_machine_unable() {
+        let good = Check::good("one", "1");
+        let lacking = Check::lacking("two", "no", "get it");
+        let broken = Check::broken("three", "no", "get it");
+        assert_eq!(code(&[good.clone(), lacking.clone()]), exit::PASSED);
+        assert_eq!(code(&[good, lacking, broken]), exit::UNABLE);
+    }
+
+    #[test]
+    fn every_check_is_a_row_and_every_fix_stands_with_it() {
+        let text = table(&[Check::good("CPUs", "2"), Check::lacking("IPv6", "off", "turn it on")]);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(lines, ["CPUs  ok       2", "IPv6  lacking  off", "fix: turn it on"]);
+    }
+}
