@@ -114,8 +114,7 @@ fn live() -> Result<(), InitError> {
 /// Mounts what programs expect, over the host's read-only root.
 fn mount_all() -> Result<(), InitError> {
     let nothing: Option<&str> = None;
-    for (kind, place) in
-        [("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/dev"), ("tmpfs", "/tmp"), ("tmpfs", "/run")]
+    for (kind, place) in [("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/dev"), ("tmpfs", "/tmp"), ("tmpfs", "/run")]
     {
         mount(Some(kind), place, Some(kind), MsFlags::empty(), nothing).map_err(failed(format!("mount {place}")))?;
     }

@@ -39,6 +39,9 @@ mod tests {
 
     #[test]
     fn addresses_make_no_difference() {
-        assert_eq!(looks("WARNING: CPU: 0 PID: 12 at net/core/dev.c:77 f+0x1/0x2"), "WARNING: CPU: # PID: # at net/core/dev.c:77 f");
+        assert_eq!(
+            looks("WARNING: CPU: 0 PID: 12 at net/core/dev.c:77 f+0x1/0x2"),
+            "WARNING: CPU: # PID: # at net/core/dev.c:77 f"
+        );
     }
 }

@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn a_complaint_is_told_from_its_first_line_on() {
-        let text = format!("{CLEAN}------------[ cut here ]------------\nWARNING: net/mptcp/protocol.c:12 at f\nStack:\n");
+        let text =
+            format!("{CLEAN}------------[ cut here ]------------\nWARNING: net/mptcp/protocol.c:12 at f\nStack:\n");
         assert_eq!(complaints(&text), ["WARNING: net/mptcp/protocol.c:12 at f", "Stack:"]);
         for line in [
             "BUG: KASAN: slab-use-after-free in tcp_ack+0x1",

@@ -137,13 +137,8 @@ impl UmlWorld {
     fn start(&self, folder: &Path, seed: Seed) -> Result<Option<ExitStatus>, WorldError> {
         let slot = self.slots.take(1);
         let program = self.kernel.program();
-        let launch = Launch {
-            program: &program,
-            agent: self.agent.as_fd(),
-            folder,
-            cpu: slot.cpus().first().copied(),
-            seed,
-        };
+        let launch =
+            Launch { program: &program, agent: self.agent.as_fd(), folder, cpu: slot.cpus().first().copied(), seed };
         let mut kernel = launch.start().map_err(trouble("start the kernel", &program))?;
         let number = self.enter(&kernel)?;
         let end = kernel.wait(self.options.wall_limit);
@@ -216,8 +211,8 @@ impl World for UmlWorld {
         observation.kernel_log = complaints;
         if let Some(place) = keep(&observation) {
             let evidence = folder.join(init::EVIDENCE);
-            let json = serde_json::to_vec_pretty(&observation)
-                .map_err(|error| WorldError::Trouble(error.to_string()))?;
+            let json =
+                serde_json::to_vec_pretty(&observation).map_err(|error| WorldError::Trouble(error.to_string()))?;
             write(&evidence.join(OBSERVATION), &json)?;
             write(&evidence.join(KERNEL_LOG), console.as_bytes())?;
             evidence::hand_over(&evidence, &place).map_err(|error| WorldError::Trouble(error.to_string()))?;

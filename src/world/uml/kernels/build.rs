@@ -6,7 +6,9 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-use super::{CONFIG, DEFAULT_NAME, Kernel, KernelError, MANIFEST, Manifest, PROGRAM, Store, config, is_name, make, source};
+use super::{
+    CONFIG, DEFAULT_NAME, Kernel, KernelError, MANIFEST, Manifest, PROGRAM, Store, config, is_name, make, source,
+};
 
 /// What a kernel would say of when, where and by whom it was built, and what its random numbers would depend on: kept
 /// the same, so that the same source gives the same program.

@@ -46,7 +46,9 @@ pub enum KernelError {
         installed: Vec<String>,
     },
     /// A name that could not be a folder of its own.
-    #[error("{0:?} is no name for a kernel: use up to {NAME_MAX} letters, digits, '-', '_' and '.', and no '.' in front")]
+    #[error(
+        "{0:?} is no name for a kernel: use up to {NAME_MAX} letters, digits, '-', '_' and '.', and no '.' in front"
+    )]
     Name(String),
     /// This user has no folder to keep kernels in.
     #[error("this user has no home folder to keep kernels in: set {FOLDER_VARIABLE} to a folder")]
@@ -238,8 +240,7 @@ impl Store {
         let folder = self.root.join(&name);
         let path = folder.join(MANIFEST);
         let text = fs::read_to_string(&path).map_err(KernelError::file("read", &path))?;
-        let manifest =
-            toml::from_str(&text).map_err(|error| KernelError::Manifest { path, error: Box::new(error) })?;
+        let manifest = toml::from_str(&text).map_err(|error| KernelError::Manifest { path, error: Box::new(error) })?;
         Ok(Kernel { name, manifest, folder })
     }
 

@@ -101,7 +101,8 @@ fn version(tree: &Path) -> Result<(u32, u32), KernelError> {
 
 /// Builds happen outside of the tree, and the kernel's Makefile allows that only where none has happened inside.
 fn demand_clean(tree: &Path) -> Result<(), KernelError> {
-    let traces = [".config", "include/config", "include/generated", "arch/um/include/generated", "arch/x86/include/generated"];
+    let traces =
+        [".config", "include/config", "include/generated", "arch/um/include/generated", "arch/x86/include/generated"];
     let Some(trace) = traces.iter().find(|trace| tree.join(trace).exists()) else { return Ok(()) };
     let shown = tree.display();
     Err(KernelError::Source(format!(
