@@ -3,10 +3,12 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use whitewater::case::{Case, Packet, file};
+use whitewater::case::{Action, Case, Endpoint, Fault, Host, Impairments, Jitter, Link, LinkId, Loss, Packet, file};
+use whitewater::seed::Seed;
 
 /// How long a plain run may look for a fault. Generous to slow machines; the README says what is usual.
 const SEARCH: &str = "60s";
@@ -20,14 +22,9 @@ struct Found {
 
 /// Looks for a plant with a plain run, then replays what it saved.
 fn find(plant: &str) -> Found {
-    find_with(plant, &[])
-}
-
-fn find_with(plant: &str, more: &[&str]) -> Found {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let start = Instant::now();
-    let mut arguments = vec!["run", "--plant", plant, "--until-finding", "--cases", "1000000", "--for", SEARCH];
-    arguments.extend(more);
+    let arguments = ["run", "--plant", plant, "--until-finding", "--for", SEARCH];
     let (code, out, err) = common::run(&arguments, folder.path());
     assert_eq!(code, 1, "a run with the plant {plant} ends with a finding:\n{out}\n{err}");
     println!("{plant}: found and shrunk in {:?}", start.elapsed().min(Duration::from_secs(3600)));
@@ -107,11 +104,41 @@ fn an_eagain_taken_for_the_end_is_a_truncation() {
 
 #[test]
 fn a_bug_that_needs_two_losses_ends_as_two_faults() {
-    let found = find_with("two-losses", &["--link", "ns2-ns3"]);
-    found.is_called("Corrupt");
-    let faults: Vec<_> =
-        found.case.links.values().flat_map(|link| link.forward.faults.iter().chain(&link.backward.faults)).collect();
-    assert_eq!(faults.len(), 2, "exactly the two packets that matter: {:?}", found.case.links);
-    let cells: Vec<_> = faults.iter().map(|fault| fault.packet).collect();
-    assert!(cells.contains(&Packet::Cell(3)) && cells.contains(&Packet::Cell(7)), "{cells:?}");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("lossy.toml");
+    file::write(&path, &lossy()).expect("the case can be written");
+    let name = path.to_string_lossy();
+    let (code, out, err) = common::run(&["shrink", &name, "--plant", "two-losses"], folder.path());
+    assert_eq!(code, 1, "the case fails and is shrunk:\n{out}\n{err}");
+
+    let case = file::read(&path).unwrap_or_else(|error| panic!("{error}"));
+    println!("{}", file::to_text(&case));
+    let faults: Vec<Fault> =
+        case.links.values().flat_map(|link| link.forward.faults.iter().chain(&link.backward.faults)).cloned().collect();
+    let lost = |cell| Fault { flow: 0, packet: Packet::Cell(cell), carriage: 0, action: Action::Drop };
+    assert_eq!(faults, [lost(3), lost(7)], "exactly the two packets that matter");
+
+    let (code, out, err) = common::run(&["replay", &name, "--times", "10", "--plant", "two-losses"], folder.path());
+    assert_eq!(code, 1, "the file shows it again:\n{out}\n{err}");
+    assert!(out.contains("10 of 10"), "ten times of ten:\n{out}\n{err}");
+}
+
+/// A case in which most cells are lost once, some packets come twice and some late.
+fn lossy() -> Case {
+    let impairments = Impairments {
+        spare_handshake: true,
+        loss: Some(Loss::Cells { probability: 0.9, carriages: 1 }),
+        duplicate: 0.1,
+        delay: Duration::from_millis(1),
+        jitter: Some(Jitter::Uniform(Duration::from_micros(200))),
+        ..Impairments::default()
+    };
+    let link = Link { forward: impairments.clone(), backward: impairments, ..Link::default() };
+    Case {
+        seed: Seed(4),
+        client: Endpoint { host: Host::Ns1, payload: 40_000, ..Endpoint::default() },
+        server: Endpoint { host: Host::Ns4, payload: 1000, ..Endpoint::default() },
+        links: BTreeMap::from([(LinkId::Ns2Ns3, link)]),
+        ..Case::default()
+    }
 }

@@ -6,8 +6,15 @@ mod common;
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use whitewater::case::strategy::{Space, cases};
+use whitewater::case::strategy::{LinkFilter, Space, cases};
+use whitewater::case::{Pairing, Protocol};
 use whitewater::oracle::Kind;
+
+/// MPTCP at both ends, on links that do nothing to packets.
+fn mptcp_on_plain_links() -> Space {
+    let both = Pairing { client: Protocol::Mptcp, server: Protocol::Mptcp };
+    Space { pairings: vec![both], links: LinkFilter::Plain, ..Space::default() }
+}
 
 fn config(cases: u32, name: &'static str) -> ProptestConfig {
     ProptestConfig {

@@ -4,19 +4,11 @@
 
 #![no_main]
 
-use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use whitewater::copier::model::{Answer, Params, run};
-
-/// A plan, and what its environment answers.
-#[derive(Arbitrary, Debug)]
-struct Input {
-    params: Params,
-    script: Vec<Answer>,
-}
+use whitewater::copier::model::{Input, run};
 
 fuzz_target!(|input: Input| {
-    if let Err(violation) = run(&input.params, &input.script) {
+    if let Err(violation) = run(&input) {
         panic!("{violation}");
     }
 });

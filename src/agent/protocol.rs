@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn a_length_out_of_bounds_is_refused_before_anything_is_allocated() {
-        let mut wire = u32::MAX.to_le_bytes().as_slice();
+        let bytes = u32::MAX.to_le_bytes();
+        let mut wire = bytes.as_slice();
         assert!(matches!(receive::<Reply>(&mut wire), Err(ProtocolError::TooLong(_))));
     }
 }

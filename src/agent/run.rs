@@ -73,10 +73,11 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     };
     let settled = Instant::now();
 
+    // Before the relay closes its devices, whose counters go with them.
+    let mut seen = topology.device_drops()?;
     let links = relay.stop();
-    let mut seen = transfer.trouble;
-    seen.extend(links.iter().flat_map(|log| log.trouble.iter().map(|text| format!("{}: {text}", log.id))));
-    seen.extend(topology.device_drops()?);
+    seen.extend(links.iter().flat_map(|log| log.trouble.clone()));
+    seen.extend(transfer.trouble);
     let observation = Observation {
         end: transfer.end,
         client: transfer.client,

@@ -60,7 +60,7 @@ struct Progress {
 }
 
 impl<'a> Bench<'a> {
-    /// A bench that looks for failures with this signature. Evidence goes below `scratch`.
+    /// A bench that looks for failures that look like this signature. Evidence goes below `scratch`.
     pub fn new(pool: &'a Pool, signature: &'a str, limits: Limits, scratch: &'a Path) -> Bench<'a> {
         let (reply, results) = channel();
         let (passed, others) = Default::default();
@@ -91,6 +91,11 @@ impl<'a> Bench<'a> {
     /// Findings with other signatures that were seen.
     pub fn into_others(self) -> Vec<Failure> {
         self.others.into_values().collect()
+    }
+
+    /// Takes a case for one that does not fail, whatever it did in a single run.
+    pub fn refuse(&mut self, case: &Case) {
+        self.passed.insert(file::to_text(case));
     }
 
     /// Forgets which cases passed: from now on they are given more attempts.
@@ -184,7 +189,7 @@ impl<'a> Bench<'a> {
         self.tests += 1;
         let (signature, folder) = (self.signature.to_owned(), self.scratch.join(self.tests.to_string()));
         let keep = Box::new(move |verdict: &crate::oracle::Verdict| {
-            let wanted = verdict.signature == signature && verdict.kind.is_finding();
+            let wanted = verdict.resembles(&signature) && verdict.kind.is_finding();
             (wanted && fs::create_dir_all(&folder).is_ok()).then(|| folder.clone())
         });
         self.pool.submit(Job { ticket: self.tests, case: case.clone(), keep, reply: self.reply.clone() });
@@ -213,7 +218,7 @@ impl<'a> Bench<'a> {
             return None;
         }
         let failure = Failure::of(done, &verdict);
-        if verdict.signature == self.signature {
+        if verdict.resembles(self.signature) {
             return Some(failure);
         }
         discard(failure.evidence.clone());

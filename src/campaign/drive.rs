@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::bench::Bench;
+use super::bench::{Bench, discard};
 use super::known::Known;
 use super::pool::{Done, Job, Keep, Pool};
 use super::rules::Rules;
@@ -170,8 +170,11 @@ impl Drive<'_> {
             while self.over().is_none() && self.flights.len() < pool.width() {
                 self.launch(pool)?;
             }
-            if self.flights.is_empty() {
-                return Ok(self.over().unwrap_or(Stopped::Done));
+            match self.over() {
+                // Nobody asked for what those in flight may find.
+                Some(Stopped::Finding) => return Ok(Stopped::Finding),
+                Some(over) if self.flights.is_empty() => return Ok(over),
+                _ => {}
             }
             match results.recv_timeout(TICK) {
                 Ok(done) if pool.stopped() => drop(done),
@@ -247,6 +250,8 @@ impl Drive<'_> {
         } else if verdict.kind == Kind::HarnessError {
             self.trouble(done, &verdict, flight.seed, evidence)?;
         }
+        // Whatever was worth keeping has been moved.
+        discard(evidence.map(Path::to_owned));
         self.store.end(flight.seed)?;
         if unable {
             return Ok(Some(verdict.what));
@@ -285,9 +290,7 @@ impl Drive<'_> {
             seed: failure.case.seed,
             file: place.file.clone(),
         });
-        let options = &self.campaign.options;
-        let first = !options.until_finding || self.tally.findings() == 1;
-        if seed.is_some() && first && self.shrunk < SHRUNK_MAX && options.limits.tests > 0 {
+        if seed.is_some() && self.shrunk < SHRUNK_MAX && self.campaign.options.limits.tests > 0 {
             self.shrunk += 1;
             self.unshrunk.push_back((failure.clone(), place));
         }
@@ -325,7 +328,8 @@ impl Drive<'_> {
         self.tally.shrinking(outcome.took.as_secs_f64());
         self.tally.seen(&signature, outcome.seen.clone());
         self.report.event(&outcome.event(&signature, &place.file));
-        for other in &outcome.others {
+        let others = if options.until_finding { &[] } else { &outcome.others[..] };
+        for other in others {
             self.finding(other, None, None)?;
         }
         Ok(())

@@ -29,7 +29,7 @@ impl Default for Rules {
             judge: crate::oracle::judge,
             candidates: crate::case::simpler::candidates,
             explicit: crate::case::simpler::explicit,
-            read_faults: |evidence| crate::agent::evidence::read_faults(&evidence.join("faults.toml")).ok(),
+            read_faults: |evidence| crate::agent::evidence::read_faults(evidence).ok(),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! 1. The case is run again a few times, to learn whether it fails for certain. Where it does not, every candidate is
 //!    given several attempts.
-//! 2. Its parameters are made simpler, greedily, as long as a simpler case fails with the same signature.
+//! 2. Its parameters are made simpler, greedily, as long as a simpler case fails with the same signature, and about as
+//!    surely.
 //! 3. What its links did at random in the failing run is written out as single faults, and these are thinned out.
 //! 4. The result is run [`VERIFY_RUNS`](super::verify::VERIFY_RUNS) times; where it does not fail in all of them, an
 //!    earlier, larger case that does is taken instead.
@@ -23,7 +24,12 @@ use crate::oracle::Verdict;
 use crate::report::Event;
 
 /// How often a finding is run again before anything is tried with it.
-const FIRST_RUNS: u32 = 3;
+const FIRST_RUNS: u32 = 5;
+
+/// How often a simpler case has to fail again, every time, before it is accepted for a finding that is certain.
+/// Without that the search drifts: of many candidates that fail now and then, one is always lucky, and the next search
+/// begins from there.
+const CONFIRM_RUNS: u32 = 4;
 
 /// How much a shrinking may cost. The verification at its end comes on top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +172,8 @@ pub fn shrink(
     place: &Place,
     on_step: &mut dyn FnMut(&Step),
 ) -> Result<Outcome, StoreError> {
-    let mut shrinker = Shrinker { bench, rules, trail: vec![failure], place, on_step, attempts: 1 };
+    let mut shrinker =
+        Shrinker { bench, rules, trail: vec![failure], place, on_step, attempts: 1, confirmation: (0, 0) };
     let searched = shrinker.search();
     let budget_spent = match searched {
         Ok(()) => false,
@@ -190,6 +197,8 @@ struct Shrinker<'a> {
     on_step: &'a mut dyn FnMut(&Step),
     /// How many runs each candidate gets.
     attempts: u32,
+    /// How many failures, in how many more runs, it then needs to be accepted.
+    confirmation: (u32, u32),
 }
 
 impl Shrinker<'_> {
@@ -205,18 +214,24 @@ impl Shrinker<'_> {
         &self.trail.last().expect("the trail begins with the finding").case
     }
 
-    /// Runs a case a few times and sets the number of attempts by what comes of it. A failure, where there was one.
+    /// Runs a case a few times and sets, by what comes of it, what is asked of simpler ones. A failure, where there was
+    /// one.
     fn weigh(&mut self, case: &Case) -> Result<Option<Failure>, Halt> {
         let mut seen = self.bench.repeat(case, FIRST_RUNS)?;
-        let certain = seen.failed == seen.runs;
-        if seen.failed == 0 && self.bench.limits().attempts > FIRST_RUNS {
-            seen = self.bench.repeat(case, self.bench.limits().attempts - FIRST_RUNS)?;
+        let attempts = self.bench.limits().attempts.max(1);
+        if seen.failed == 0 && attempts > FIRST_RUNS {
+            seen = self.bench.repeat(case, attempts - FIRST_RUNS)?;
         }
-        let attempts = if certain { 1 } else { self.bench.limits().attempts.max(1) };
-        if attempts > self.attempts {
+        let before = self.attempts;
+        if seen.failed == seen.runs {
+            (self.attempts, self.confirmation) = (1, (CONFIRM_RUNS, CONFIRM_RUNS));
+        } else {
+            // At least half as often as this one.
+            (self.attempts, self.confirmation) = (attempts, (attempts * seen.failed / (2 * seen.runs), attempts));
+        }
+        if self.attempts > before {
             self.bench.forget();
         }
-        self.attempts = attempts;
         Ok(seen.failure)
     }
 
@@ -233,13 +248,27 @@ impl Shrinker<'_> {
             let count = candidates.len();
             from %= count;
             candidates.rotate_left(from);
-            match self.bench.first_failing(&candidates, self.attempts)? {
-                Some((index, failure)) => {
-                    from = (from + index) % count;
-                    self.accept(failure)?;
-                }
-                None => return Ok(()),
+            let Some((index, failure)) = self.next_of(&candidates)? else { return Ok(()) };
+            from = (from + index) % count;
+            self.accept(failure)?;
+        }
+    }
+
+    /// The first of the candidates that fails about as surely as it has to.
+    fn next_of(&mut self, candidates: &[Case]) -> Result<Option<(usize, Failure)>, Halt> {
+        loop {
+            let Some((index, failure)) = self.bench.first_failing(candidates, self.attempts)? else { return Ok(None) };
+            let (failures, runs) = self.confirmation;
+            if failures == 0 {
+                return Ok(Some((index, failure)));
             }
+            let again = self.bench.repeat(&failure.case, runs)?;
+            discard(again.failure.and_then(|failure| failure.evidence));
+            if again.failed >= failures {
+                return Ok(Some((index, failure)));
+            }
+            self.bench.refuse(&failure.case);
+            discard(failure.evidence);
         }
     }
 
@@ -250,14 +279,14 @@ impl Shrinker<'_> {
         if explicit == *self.base() {
             return Ok(());
         }
-        let attempts = self.attempts;
+        let before = (self.attempts, self.confirmation);
         match self.weigh(&explicit)? {
             Some(failure) => {
                 self.accept(failure)?;
                 self.descend()
             }
             None => {
-                self.attempts = attempts;
+                (self.attempts, self.confirmation) = before;
                 Ok(())
             }
         }

@@ -107,7 +107,7 @@ impl Store {
         write(&self.flight_file(seed), case)
     }
 
-    /// Forgets a case that has run, and its evidence.
+    /// Forgets a case that has run.
     pub fn end(&self, seed: Seed) -> Result<(), StoreError> {
         let path = self.flight_file(seed);
         fs::remove_file(&path).map_err(failed("remove", &path))

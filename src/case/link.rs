@@ -164,7 +164,8 @@ pub struct Impairments {
     /// Packets that overtake those before them: they skip the delay.
     #[serde(skip_serializing_if = "is_default")]
     pub reorder: Option<Reorder>,
-    /// Things done to single packets, one by one.
+    /// Things done to single packets, one by one. What loses, flips and doubles works before the rate, what shifts works
+    /// last: each where the stage of its kind does.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
 }
@@ -190,7 +191,7 @@ pub enum Loss {
     Cells {
         /// The probability that a cell is chosen.
         probability: f64,
-        /// How many of its carriages are lost: between 1 and this many, evenly.
+        /// How many of its carriages are lost: between 1 and this many, evenly, and no more than [`MAX_CARRIAGES`].
         carriages: u32,
     },
 }
@@ -287,7 +288,8 @@ pub enum Packet {
 pub enum Action {
     /// It is lost.
     Drop,
-    /// This bit is flipped, counted from the first bit behind the Ethernet header, modulo the packet's length.
+    /// This bit is flipped, counted from the first bit behind the Ethernet header, modulo the packet's length. Moved to
+    /// the nearest bit that a checksum covers and that no other link flips, so that the damage never goes unnoticed.
     Flip(u32),
     /// It comes twice.
     Duplicate,

@@ -80,7 +80,7 @@ pub fn run(args: &Args) -> ExitCode {
         true => "cases cannot run on this machine",
         false => "cases can run on this machine",
     };
-    let text = format!("{}\n{verdict}\n", table(&checks));
+    let text = format!("{}{verdict}\n", table(&checks));
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             exit::fail(exit::UNABLE, format!("cannot write to standard output: {error}"))
@@ -131,7 +131,8 @@ fn table(checks: &[Check]) -> String {
         };
         table.add_row([check.what, state, &found]);
     }
-    table.trim_fmt()
+    // The first column's padding is no use without lines.
+    table.trim_fmt().lines().map(|line| line.strip_prefix(' ').unwrap_or(line).to_owned() + "\n").collect()
 }
 
 #[cfg(test)]

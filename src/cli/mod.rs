@@ -40,11 +40,8 @@ Exit codes: 0 all passed; 1 a finding; 2 a bad flag or file; 3 this machine cann
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run random cases until a count, a time or a finding
     Run(run::Args),
-    /// Run saved cases again
     Replay(replay::Args),
-    /// Make a saved case smaller
     Shrink(shrink::Args),
     /// Show a case in words, with its topology
     Show(show::Args),

@@ -1,5 +1,6 @@
 //! `whitewater replay`: saved cases once more.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,6 +16,9 @@ use super::options::{self, Filters};
 use super::{exit, interrupt, world};
 
 /// Run saved cases again, and tell each verdict.
+///
+/// The cases run one after the other unless --jobs says otherwise; nothing is saved or shrunk. Exits with 1 where any
+/// run failed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -72,16 +76,17 @@ pub fn run(args: &Args) -> ExitCode {
     let replay = Replay { world, rules, cases, times: args.times, jobs: args.jobs, evidence, stop };
     let mut count = Count::default();
     let ended = replay.run(&mut |replayed| {
-        println!("{}", line(&names[replayed.case], args.times, replayed));
+        tell(&line(&names[replayed.case], args.times, replayed));
         count.add(replayed);
     });
     if count.runs > 1 {
-        println!("{} of {} runs failed", count.failed, count.runs);
+        tell(&format!("{} of {} runs failed", count.failed, count.runs));
     }
-    if !ended {
-        eprintln!("interrupted");
+    match (ended, count.code()) {
+        (false, exit::FINDING) => exit::fail(exit::FINDING, "interrupted"),
+        (false, _) => exit::fail(exit::INTERRUPTED, "interrupted"),
+        (true, code) => args.code(code).into(),
     }
-    args.code(count.code()).into()
 }
 
 impl Args {
@@ -105,6 +110,11 @@ impl Args {
         let undecided = !matches!(code, exit::PASSED | exit::FINDING);
         if self.bisect && undecided { exit::BISECT_SKIP } else { code }
     }
+}
+
+/// Prints a line. Where nobody reads any more, the exit code still says what happened.
+fn tell(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 #[derive(Default)]

@@ -14,8 +14,6 @@ mod machine;
 pub mod model;
 mod plan;
 mod progress;
-#[cfg(test)]
-mod properties;
 mod socket;
 #[cfg(test)]
 mod tests;

@@ -14,10 +14,19 @@ use crate::payload::LENGTH;
 use crate::seed::Seed;
 
 /// How many steps a run may go on for once the script is over.
-const STEPS_AFTER_SCRIPT: u32 = 2000;
+const STEPS_AFTER_SCRIPT: u32 = 256;
 
 /// How many reads bring bytes once the script is over, before the stream ends.
 const READS_AFTER_SCRIPT: u32 = 3;
+
+/// A plan, and what the environment answers to its actions, in turn.
+#[derive(Arbitrary, Clone, Debug)]
+pub struct Input {
+    /// The plan.
+    pub params: Params,
+    /// The answers. After the last one the environment gives whatever is asked for.
+    pub script: Vec<Answer>,
+}
 
 /// A plan, in numbers that a fuzzer can make up.
 #[derive(Arbitrary, Clone, Debug, Default)]
@@ -149,16 +158,16 @@ struct Model {
     reads_left: u32,
 }
 
-/// Runs a plan in an environment that answers like this and, after the script, always gives what is asked for.
+/// Runs a plan in its environment, until it ends or for a bounded number of steps after the script.
 ///
 /// # Errors
 /// The first rule that the machine broke.
-pub fn run(params: &Params, script: &[Answer]) -> Result<(), Violation> {
-    let plan = params.plan();
+pub fn run(input: &Input) -> Result<(), Violation> {
+    let plan = input.params.plan();
     let mut model = Model::new(plan.clone());
     let mut copier = Copier::new(plan);
     let mut event = model.wake(Duration::ZERO, Ready::default());
-    let mut script = script.iter();
+    let mut script = input.script.iter();
     let mut steps_after_script = 0;
     for step in 0.. {
         let action = copier.step(event);

@@ -33,6 +33,10 @@ const MAX_FRAME: usize = 1 << 16;
 /// How much a packet socket is asked to hold, in bytes. An ordinary user gets less.
 const BUFFER: usize = 8 << 20;
 
+/// How long a full device is waited for. Everything else waits as long, and the log shows it; a frame lost would make the
+/// whole run worthless.
+const PATIENCE: Nanos = 100_000_000;
+
 /// The links of a case at work. Dropping it stops them.
 #[derive(Debug)]
 pub struct Relay {
@@ -329,9 +333,12 @@ impl Wire {
     }
 
     fn send(&mut self, direction: Direction, frame: &[u8]) {
+        let device = self.source(direction.reverse());
+        let mut patient = true;
         let result = loop {
-            match nix::unistd::write(self.source(direction.reverse()), frame) {
+            match nix::unistd::write(device, frame) {
                 Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) if patient => patient = has_room(device),
                 result => break result,
             }
         };
@@ -362,6 +369,12 @@ impl Wire {
         let trouble = self.troubles.into_lines();
         LinkLog::new(Parts { id, carrier, log, flows, faults, began, missed: 0, trouble })
     }
+}
+
+/// Waits until a device that was full has room again; false where that takes longer than [`PATIENCE`].
+fn has_room(device: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::new(device, PollFlags::POLLOUT)];
+    ppoll(&mut polled, Some(timespec(PATIENCE)), None).is_ok_and(|ready| ready > 0)
 }
 
 /// Makes room in a packet socket, as far as this user may.
@@ -468,6 +481,23 @@ mod tests {
         let second = sample::syn(9).frame(Direction::Forward);
         left.send(&second).unwrap();
         assert_eq!(receive(&right), second);
+    }
+
+    #[test]
+    fn a_device_that_is_full_for_a_while_loses_nothing() {
+        let (left, right, relay) = link(Link::default());
+        let frames = 500;
+        let sent = std::thread::spawn(move || {
+            for cell in 0..frames {
+                left.send(&sample::data(1 + cell * 1448, 1, 1448).frame(Direction::Forward)).unwrap();
+            }
+            left
+        });
+        for cell in 0..frames {
+            assert_eq!(receive(&right), sample::data(1 + cell * 1448, 1, 1448).frame(Direction::Forward));
+        }
+        drop(sent.join().unwrap());
+        assert_eq!(relay.stop()[0].trouble, [""; 0]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whether the bytes that arrived are the bytes that were sent: Corrupt, Truncated, Extra.
 
-use super::{BOTH, Kind, Run, Verdict, name, other};
+use super::{BOTH, Kind, Run, Verdict, errors, name, other};
 use crate::payload::{Damage, Mismatch, Sender};
 
 /// Looks at what either endpoint received. Wrong bytes in the middle come before a wrong length: they may cause it.
@@ -36,8 +36,7 @@ fn stream(run: &Run<'_>, sender: Sender) -> Option<Verdict> {
 /// Whether an early end of the stream of `sender` is no more than the end of a sender that failed. One that was told
 /// that its peer is gone did not fail by itself: no end of stream comes from it then, so the receiver saw one before.
 fn broke_off(run: &Run<'_>, sender: Sender) -> bool {
-    let error = run.story(sender).error.as_ref();
-    error.is_some_and(|error| !matches!(error.errno.as_str(), "ECONNRESET" | "EPIPE"))
+    run.story(sender).error.as_ref().is_some_and(|error| !errors::follows(error))
 }
 
 /// A wrong length that nobody named: the receiver saw the end of the stream elsewhere than after its last byte.
@@ -122,13 +121,14 @@ mod tests {
 
     #[test]
     fn a_receiver_that_ended_too_early_explains_its_sender_s_reset() {
-        let failed = |errno: &str| {
+        let failed = |call: &str, errno: &str| {
             judged(|seen| {
                 seen.server.mismatch = Some(mismatch(Damage::Truncated));
-                seen.client.error = Some(CallError { call: "send".into(), errno: errno.into(), sent: 95, received: 0 });
+                seen.client.error = Some(CallError { call: call.into(), errno: errno.into(), sent: 95, received: 0 });
             })
         };
-        assert_eq!(failed("ECONNRESET").kind, Kind::Truncated);
-        assert_eq!(failed("ENOTCONN").kind, Kind::Reset);
+        assert_eq!(failed("send", "ECONNRESET").kind, Kind::Truncated);
+        assert_eq!(failed("shutdown", "ENOTCONN").kind, Kind::Truncated);
+        assert_eq!(failed("recv", "ENOTCONN").kind, Kind::Reset);
     }
 }

@@ -12,7 +12,7 @@ use crate::payload::Sender;
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
     let errors: Vec<(Sender, &CallError)> =
         BOTH.into_iter().filter_map(|side| Some((side, run.story(side).error.as_ref()?))).collect();
-    let unexplained = errors.iter().filter(|(_, error)| !run.expected.explains(error));
+    let unexplained = errors.iter().filter(|(_, error)| !run.expected.explains(error) && !refused_cookie(run, error));
     match unexplained.min_by_key(|(_, error)| follows(error)) {
         Some((side, error)) => Some(reset(*side, error)),
         None if errors.is_empty() => refusals(run),
@@ -20,14 +20,30 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     }
 }
 
-/// Whether an error is the kind that a trouble at the other end shows as.
-fn follows(error: &CallError) -> bool {
-    matches!(error.errno.as_str(), "ECONNRESET" | "EPIPE")
+/// Whether an error is the kind that trouble at the other end shows as: a RST came in. Whoever calls shutdown first
+/// after that is told that there is no connection.
+pub fn follows(error: &CallError) -> bool {
+    matches!((error.call.as_str(), error.errno.as_str()), (_, "ECONNRESET" | "EPIPE") | ("shutdown", "ENOTCONN"))
+}
+
+/// Whether a reset is what SYN cookies cost. A server that keeps no state checks its cookie against the first segment
+/// that comes; where that is not the one that follows the SYN, because it was lost or overtaken, the cookie does not fit,
+/// and the server answers with a RST (RFC 4987 section 3.6; net/ipv4/syncookies.c, cookie_v4_check).
+fn refused_cookie(run: &Run<'_>, error: &CallError) -> bool {
+    run.counter(Sender::Server, "TcpExt.SyncookiesFailed") > 0 && is_reset(error)
+}
+
+/// Whether an error is one of those that a RST shows as: at the call that first meets it, and at later ones.
+fn is_reset(error: &CallError) -> bool {
+    matches!(error.errno.as_str(), "ECONNRESET" | "EPIPE" | "ENOTCONN")
 }
 
 fn reset(side: Sender, error: &CallError) -> Verdict {
     let CallError { call, errno, sent, received } = error;
-    let looks = format!("{} {call} {errno}", name(side));
+    let looks = match is_reset(error) {
+        true => format!("{} lost its connection", name(side)),
+        false => format!("{} {call} {errno}", name(side)),
+    };
     let what = format!("{}: {call} failed with {errno} after {sent} bytes sent and {received} received", name(side));
     Verdict::of(Kind::Reset, &looks, what)
 }
@@ -69,6 +85,19 @@ mod tests {
         case.server.host = Host::Ns2;
         case.links.entry(LinkId::Ns1Ns2).or_default().forward = forward;
         case
+    }
+
+    #[test]
+    fn a_cookie_that_did_not_fit_explains_a_reset_and_nothing_else() {
+        let case = Case::default();
+        let failed = |errno| {
+            judged(&case, |seen| {
+                seen.hosts.entry(case.server.host).or_default().counters.insert("TcpExt.SyncookiesFailed".into(), 1);
+                seen.client.error = error("recv", errno);
+            })
+        };
+        assert_eq!(failed("ECONNRESET").kind, Kind::Pass);
+        assert_eq!(failed("EIO").kind, Kind::Reset);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod budget;
 mod bytes;
+mod circumstances;
 mod counters;
 mod ending;
 mod errors;
@@ -33,7 +34,8 @@ use crate::payload::Sender;
 pub fn judge(case: &Case, seen: &Observation) -> Verdict {
     let expected = Expectation::of(case);
     let run = Run { case, expected: &expected, seen };
-    CHECKS.into_iter().find_map(|check| check(&run)).unwrap_or_else(Verdict::pass)
+    let verdict = CHECKS.into_iter().find_map(|check| check(&run)).unwrap_or_else(Verdict::pass);
+    circumstances::add(&run, verdict)
 }
 
 /// The checks, each before those whose trouble it explains: a kernel that complains is at fault whatever else went wrong;

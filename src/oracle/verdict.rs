@@ -11,7 +11,8 @@ pub struct Verdict {
     pub kind: Kind,
     /// What was seen, in one line. Empty for [`Kind::Pass`].
     pub what: String,
-    /// What groups findings of one bug: the kind and what it looked like, without offsets, times and addresses.
+    /// What groups findings of one bug: the kind and what it looked like, without offsets, times and addresses; behind it,
+    /// in parentheses, the circumstances that make it another bug.
     pub signature: String,
 }
 
@@ -36,6 +37,24 @@ impl Verdict {
     pub fn of(kind: Kind, looks: &str, what: String) -> Verdict {
         Verdict { kind, what, signature: format!("{kind}: {looks}") }
     }
+
+    /// The same verdict with the circumstances under which it came about.
+    pub(super) fn under(mut self, circumstances: &[&str]) -> Verdict {
+        if !circumstances.is_empty() {
+            self.signature.push_str(&format!(" ({})", circumstances.join(", ")));
+        }
+        self
+    }
+
+    /// Whether it looks like the findings with this signature, whatever the circumstances.
+    pub fn resembles(&self, signature: &str) -> bool {
+        looks(&self.signature) == looks(signature)
+    }
+}
+
+/// A signature without circumstances.
+fn looks(signature: &str) -> &str {
+    signature.split_once(" (").map_or(signature, |(looks, _)| looks)
 }
 
 /// The first line of `text` with every number replaced, so that texts that differ only in them are the same.

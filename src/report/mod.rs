@@ -6,6 +6,8 @@ pub mod show;
 pub mod terminal;
 
 mod table;
+#[cfg(test)]
+mod tests;
 pub(crate) mod words;
 
 pub use event::{Bug, Event, Report, Stopped, Summary};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 
 use super::{Bug, Summary, words};
 
@@ -53,9 +53,10 @@ pub fn verdicts(summary: &Summary) -> String {
 }
 
 fn plain() -> Table {
+    let line = LineStyle::none().fill('─').junction('─');
     let mut table = Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(WIDTH);
+    table.load_style(TableStyle::new().header_separator(line));
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table
 }
 

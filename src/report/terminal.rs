@@ -12,6 +12,9 @@ use crate::oracle::Kind;
 /// How often a plain line tells the progress.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
+/// How often a plain line tells how far a shrinking has come.
+const PLAIN_STEP_EVERY: Duration = Duration::from_secs(1);
+
 /// How often a bar moves by itself.
 const BAR_TICK: Duration = Duration::from_millis(200);
 
@@ -21,6 +24,7 @@ pub struct Terminal<W: Write> {
     bar: Option<ProgressBar>,
     begin: Instant,
     last_line: Instant,
+    shrinking: f64,
     cases: u64,
     passed: u64,
     findings: u64,
@@ -39,7 +43,17 @@ impl<W: Write> Terminal<W> {
         let now = Instant::now();
         let bar =
             std::io::stderr().is_terminal().then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()));
-        Terminal { out, bar, begin: now, last_line: now, cases: 0, passed: 0, findings: 0, in_flight: 0 }
+        Terminal {
+            out,
+            bar,
+            begin: now,
+            last_line: now,
+            shrinking: 0.0,
+            cases: 0,
+            passed: 0,
+            findings: 0,
+            in_flight: 0,
+        }
     }
 
     /// Writes a text of its own line.
@@ -81,7 +95,9 @@ impl<W: Write> Terminal<W> {
     }
 
     fn progress_text(&self) -> String {
-        let rate = self.cases as f64 / self.begin.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
+        // No cases are drawn while a finding is shrunk.
+        let drawing = (self.begin.elapsed().as_secs_f64() - self.shrinking).max(f64::MIN_POSITIVE);
+        let rate = self.cases as f64 / drawing;
         let Terminal { passed, in_flight, .. } = self;
         format!("{passed} passed, {}, {in_flight} in flight, {rate:.0}/s", words::counted(self.findings, "finding"))
     }
@@ -98,17 +114,22 @@ impl<W: Write> Report for Terminal<W> {
                 self.progress();
             }
             Event::Finding { .. } => self.findings += 1,
+            Event::Shrunk { seconds, .. } => self.shrinking += seconds,
             Event::Finished(_) => {
                 if let Some(bar) = self.bar.take() {
                     bar.finish_and_clear();
                 }
             }
             Event::ShrinkStep { .. } => {
-                // Many steps come in a row: a terminal shows the last one in its bar.
+                // Many steps come in a row: a bar shows the last one, and of plain lines some are enough.
                 if let (Some(bar), Some(text)) = (&self.bar, words::of(event)) {
                     bar.set_message(text.trim().to_owned());
                     return;
                 }
+                if self.last_line.elapsed() < PLAIN_STEP_EVERY {
+                    return;
+                }
+                self.last_line = Instant::now();
             }
             _ => {}
         }

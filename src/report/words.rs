@@ -71,15 +71,8 @@ fn finished(summary: &Summary) -> String {
     }
     let trouble = summary.count(Kind::HarnessError);
     if let (true, Some(first)) = (trouble > 0, &summary.first_trouble) {
-        let so = if summary.is_worthless() {
-            "too many for this run to prove anything"
-        } else {
-            "these cases prove nothing"
-        };
-        text.push_str(&format!(
-            "warning: {} met trouble of our own, {so}; the first: {first}\n",
-            counted(trouble, "case")
-        ));
+        let met = counted(trouble, "case");
+        text.push_str(&format!("warning: {met} met trouble of our own and decided nothing; the first: {first}\n"));
     }
     if let Some(reason) = &summary.skipped_for {
         text.push_str(&format!("{} skipped; the first: {reason}\n", counted(summary.count(Kind::Skip), "case")));
@@ -98,7 +91,10 @@ fn verdict(summary: &Summary) -> String {
     let (cases, findings) = (counted(summary.cases, "case"), counted(summary.findings.len() as u64, "finding"));
     match summary.exit_code() {
         1 => format!("{findings} in {cases}"),
-        3 => format!("worthless: {} of {cases} met trouble of our own", summary.count(Kind::HarnessError)),
+        3 => format!(
+            "{} of {cases} met trouble of our own: too many to trust the others",
+            summary.count(Kind::HarnessError)
+        ),
         4 => format!("all of {cases} skipped"),
         _ if !summary.known.is_empty() => format!("nothing new in {cases}"),
         _ => format!("no findings in {cases}"),

@@ -32,12 +32,6 @@ pub fn set_parent_death_signal() -> io::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)
 }
 
-/// Sets how late the kernel may wake the calling thread, in nanoseconds (PR_SET_TIMERSLACK). Its default is 50 000; 0
-/// means that default. Threads inherit it.
-pub fn set_timer_slack(nanoseconds: u64) -> io::Result<()> {
-    prctl::set_timerslack(nanoseconds).map_err(io::Error::from)
-}
-
 /// Takes over a descriptor that came in a message (SCM_RIGHTS) and that nobody else owns yet.
 pub fn adopt(fd: RawFd) -> OwnedFd {
     // SAFETY: the kernel made this descriptor for the receiver of the message, who hands it to us alone.
@@ -119,12 +113,9 @@ mod tests {
 
     #[test]
     fn timer_slack_is_the_threads_own() {
-        let child = in_child(|| {
-            set_timer_slack(1).map_err(|error| error.to_string())?;
-            match prctl::get_timerslack() {
-                Ok(1) => Ok(()),
-                other => Err(format!("slack is {other:?}")),
-            }
+        let child = in_child(|| match prctl::get_timerslack() {
+            Ok(1) => Ok(()),
+            other => Err(format!("slack is {other:?}")),
         });
         assert_eq!(child.expect("fork"), 0);
     }

@@ -50,6 +50,18 @@ fn a_bug_that_shows_a_hundred_times_is_one_finding_with_a_count() {
 }
 
 #[test]
+fn evidence_is_kept_of_the_first_hit_and_of_those_that_run_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = FakeWorld::new(|_: &Case, _| CORRUPT);
+    let mut campaign = campaign(folder.path(), 200, world.clone());
+    campaign.options.limits.tests = 0;
+    let (summary, events) = run(&campaign);
+    assert_eq!(summary.findings[0].count, 200);
+    assert!((1..=8).contains(&world.kept.load(Ordering::SeqCst)), "{:?}", world.kept);
+    assert!(!events.iter().any(|event| matches!(event, Event::ShrinkStep { .. } | Event::Shrunk { .. })));
+}
+
+#[test]
 fn a_finding_is_saved_with_its_record() {
     let folder = tempfile::tempdir().unwrap();
     let (summary, _) = run(&campaign(folder.path(), 20, FakeWorld::new(big)));
@@ -123,9 +135,15 @@ fn cases_of_a_killed_campaign_are_kept_and_those_of_a_living_one_left_alone() {
 #[test]
 fn the_campaign_ends_with_its_first_finding_where_that_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let mut campaign = campaign(folder.path(), 0, FakeWorld::new(big));
+    let world = FakeWorld::new(|case: &Case, run| match case.client.payload {
+        50_000.. if run % 2 == 0 => CORRUPT,
+        50_000.. => Does::Fail { kind: Kind::Stalled, signature: "stalled: both" },
+        _ => Does::Pass,
+    });
+    let mut campaign = campaign(folder.path(), 0, world);
     (campaign.options.cases, campaign.options.until_finding) = (None, true);
     let (summary, _) = run(&campaign);
     assert_eq!((summary.stopped.clone(), summary.exit_code()), (Stopped::Finding, 1));
     assert!(summary.cases < 30, "{}", summary.cases);
+    assert_eq!(summary.findings.len(), 1, "what shows beside it is not asked for: {:?}", summary.findings);
 }

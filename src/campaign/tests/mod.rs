@@ -40,11 +40,12 @@ struct FakeWorld<F> {
     runs: AtomicU64,
     abandoned: AtomicU64,
     hanging: AtomicU64,
+    kept: AtomicU64,
 }
 
 impl<F: Fn(&Case, u64) -> Does> FakeWorld<F> {
     fn new(does: F) -> Arc<FakeWorld<F>> {
-        Arc::new(FakeWorld { does, runs: 0.into(), abandoned: 0.into(), hanging: 0.into() })
+        Arc::new(FakeWorld { does, runs: 0.into(), abandoned: 0.into(), hanging: 0.into(), kept: 0.into() })
     }
 }
 
@@ -72,6 +73,7 @@ impl<F: Fn(&Case, u64) -> Does + Send + Sync> World for FakeWorld<F> {
         }
         let observation = observation(&does);
         if let Some(folder) = keep(&observation) {
+            self.kept.fetch_add(1, Ordering::SeqCst);
             assert!(folder.is_dir(), "the folder for evidence must exist");
             std::fs::write(folder.join("observation.json"), "{}").unwrap();
             std::fs::write(folder.join("faults.toml"), toml::to_string(&lost_by(case)).unwrap()).unwrap();

@@ -1,7 +1,6 @@
 //! What the machine offers beside its kernel.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -55,8 +54,8 @@ pub fn findings(folder: &Path) -> Check {
     match tempfile::NamedTempFile::new_in(there) {
         Ok(_) => space(WHAT, there, &format!("can be saved in {}", folder.display())),
         Err(error) => {
-            let found = format!("cannot be saved in {}: {error}", folder.display());
-            Check::broken(WHAT, found, "choose a folder that you may write to with `--findings FOLDER`")
+            let found = format!("cannot be saved in {}: {}", folder.display(), error.kind());
+            Check::lacking(WHAT, found, "choose a folder that you may write to with `--findings FOLDER`")
         }
     }
 }
@@ -69,7 +68,7 @@ pub fn temporary(folder: &Path) -> Check {
 /// Whether the disk of `folder` has room. `good`: what to say before how much.
 fn space(what: &'static str, folder: &Path, good: &str) -> Check {
     let free = match statvfs(folder) {
-        Ok(disk) => u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size()) >> 20,
+        Ok(disk) => disk.blocks_available().saturating_mul(disk.fragment_size()) >> 20,
         Err(error) => {
             return Check::lacking(what, format!("{}: {error}", folder.display()), "choose a folder that is there");
         }
@@ -94,7 +93,7 @@ impl Tools {
     pub fn of_this_process() -> Tools {
         let home = |name: &str, below: &str| {
             let given = env::var_os(name).map(PathBuf::from);
-            given.unwrap_or_else(|| PathBuf::from(env::var_os("HOME").unwrap_or_else(OsString::new)).join(below))
+            given.unwrap_or_else(|| PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(below))
         };
         let mut path: Vec<PathBuf> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
         path.push(home("CARGO_HOME", ".cargo").join("bin"));
@@ -117,7 +116,7 @@ impl Tools {
 pub fn fuzzing(tools: &Tools) -> Check {
     let all = [
         (tools.has_cargo_fuzz(), "cargo-fuzz", "`cargo install cargo-fuzz`"),
-        (tools.has_nightly(), "a nightly toolchain", "`rustup toolchain install nightly`"),
+        (tools.has_nightly(), "nightly toolchain", "`rustup toolchain install nightly`"),
     ];
     let missing: Vec<_> = all.iter().filter(|(there, ..)| !there).collect();
     if missing.is_empty() {
@@ -144,7 +143,7 @@ mod tests {
     fn a_folder_that_is_not_there_yet_is_judged_by_the_one_it_would_lie_in() {
         let root = tempfile::tempdir().expect("tempdir");
         let check = findings(&root.path().join("not/yet"));
-        assert!(check.state != State::Broken && check.found.contains("not/yet"), "{check:?}");
+        assert!(check.found.starts_with("can be saved in") && check.found.contains("not/yet"), "{check:?}");
         assert!(!root.path().join("not").exists());
     }
 
@@ -152,8 +151,8 @@ mod tests {
     fn a_folder_that_is_a_file_cannot_take_findings() {
         let file = tempfile::NamedTempFile::new().expect("tempfile");
         let check = findings(&file.path().join("findings"));
-        assert_eq!(check.state, State::Broken);
-        assert!(check.fix.contains("--findings"));
+        assert_eq!(check.state, State::Lacking);
+        assert!(check.found.starts_with("cannot be saved in") && check.fix.contains("--findings"), "{check:?}");
     }
 
     #[test]

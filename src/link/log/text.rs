@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::case::{Direction, LinkId, Packet};
 use crate::link::identity::UNCOUNTED;
 use crate::link::packet::View;
-use crate::link::stage::Lost;
+use crate::link::stage::{Lost, Nanos};
 
 use super::{LinkLog, Record, options};
 
@@ -27,7 +27,7 @@ pub(super) fn write(log: &LinkLog, to: &mut impl Write) -> io::Result<()> {
 
 fn head(log: &LinkLog, to: &mut impl Write) -> io::Result<()> {
     let story = &log.story;
-    let late = humantime::format_duration(story.lateness);
+    let late = Millis(story.lateness.as_nanos() as Nanos);
     writeln!(to, "link {}, carried by {}", log.id, story.carrier)?;
     writeln!(to, "{} packets, {} lost, {} touched, at most {late} late", story.packets, story.lost, story.touched)?;
     if log.missed > 0 {
@@ -112,9 +112,18 @@ impl fmt::Display for Carriage {
     }
 }
 
+/// A span of time in milliseconds.
+struct Millis(Nanos);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03} ms", self.0 / 1_000_000, self.0 / 1000 % 1000)
+    }
+}
+
 /// What was decided, in words.
 pub(super) fn decision(record: &Record) -> String {
-    let (fate, nanos) = (&record.fate, |nanos| humantime::format_duration(Duration::from_nanos(nanos)));
+    let fate = &record.fate;
     match fate.lost {
         Some(Lost::By(stage)) => return format!("dropped: {stage}"),
         Some(Lost::QueueFull) => return "dropped: queue full".to_owned(),
@@ -134,15 +143,15 @@ pub(super) fn decision(record: &Record) -> String {
     let shift = fate.effective_shift();
     if let Some(stage) = fate.shifted.filter(|_| shift != 0) {
         let way = if shift > 0 { "late" } else { "early" };
-        parts.push(format!("{} {way}: {stage}", nanos(shift.unsigned_abs())));
+        parts.push(format!("{} {way}: {stage}", Millis(shift.unsigned_abs())));
     }
     if parts.is_empty() {
         parts.push("passed".to_owned());
     }
     if record.due > record.at {
-        parts.push(format!("due after {}", nanos(record.due - record.at)));
+        parts.push(format!("due after {}", Millis(record.due - record.at)));
         match record.lateness {
-            Some(late) => parts.push(format!("left {} after that", nanos(late))),
+            Some(late) => parts.push(format!("left {} after that", Millis(late))),
             None => parts.push("still under way at the end".to_owned()),
         }
     }

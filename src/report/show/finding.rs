@@ -8,12 +8,16 @@ use crate::observation::{CallError, End, MptcpState, Observation, SocketState, S
 use crate::oracle::Verdict;
 
 /// Counters that move in every transfer and say nothing by themselves. Whole tables that do: see [`notable`].
-const USUAL: [&str; 22] = [
+const USUAL: [&str; 26] = [
     "Tcp.ActiveOpens",
     "Tcp.CurrEstab",
     "Tcp.InSegs",
+    "Tcp.MaxConn",
     "Tcp.OutSegs",
     "Tcp.PassiveOpens",
+    "Tcp.RtoAlgorithm",
+    "Tcp.RtoMax",
+    "Tcp.RtoMin",
     "TcpExt.DelayedACKs",
     "TcpExt.TCPAutoCorking",
     "TcpExt.TCPBacklogCoalesce",
@@ -136,15 +140,16 @@ fn mptcp(state: MptcpState) -> &'static str {
     }
 }
 
-/// What the links did.
+/// What the links did that carried anything.
 fn links(seen: &Observation) -> Option<String> {
+    let used: Vec<_> = seen.links.iter().filter(|(_, link)| link.packets > 0).collect();
     let mut table = plain();
     table.add_row(["link", "carried by", "packets", "lost", "touched", "late by at most"]);
-    for (id, link) in &seen.links {
+    for (id, link) in &used {
         let [packets, lost, touched] = [link.packets, link.lost, link.touched].map(|number| number.to_string());
         table.add_row([id.to_string(), link.carrier.clone(), packets, lost, touched, phrase::time(link.lateness)]);
     }
-    (!seen.links.is_empty()).then(|| text(&table))
+    (!used.is_empty()).then(|| text(&table))
 }
 
 /// What the kernel counted beyond the usual.
@@ -188,7 +193,8 @@ fn socket(host: Host, socket: &SocketState) -> String {
     let mut text = format!(
         "    {host} {protocol} {state} {local} > {remote}, {receive_queue} unread, {send_queue} unacknowledged{timer}\n"
     );
-    let details: Vec<String> = details.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let details = details.iter().filter(|(_, value)| **value != 0);
+    let details: Vec<String> = details.map(|(name, value)| format!("{name}={value}")).collect();
     for line in details.chunks(6) {
         text.push_str(&format!("      {}\n", line.join(" ")));
     }

@@ -1,20 +1,23 @@
 //! The driver over real sockets.
 
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::time::{ClockId, clock_gettime};
 use socket2::Socket as Socket2;
 
-use super::*;
 use crate::case::{Chunks, Pattern, Pause};
+use crate::copier::{Ended, Outcome, Plan, Progress, Socket, When, drive};
 use crate::payload::{Checker, Payload, Sender, StreamId};
 use crate::seed::Seed;
 
 const SEED: Seed = Seed(11);
 
-/// What one end of a real connection came to: the outcome, and whether all it read was right.
+/// Runs one end of a real connection. What it reads must be what the other end's formula says.
 fn run_end(mut socket: Socket2, plan: Plan, peer_sends: u64, sender: Sender, stop: &OwnedFd) -> Outcome {
     let other = if sender == Sender::Client { Sender::Server } else { Sender::Client };
     let payload = Payload::new(SEED, StreamId { sender, connection: 0 });
@@ -128,4 +131,106 @@ fn a_copier_that_waits_stops_when_told() {
     assert_eq!(outcome.ended, Ended::Stopped);
     assert_eq!((outcome.sent, outcome.state), (10, "waiting for the peer's end"));
     assert!(begin.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_reset_while_reading_is_a_failed_recv() {
+    let (socket, peer) = tcp_pair();
+    let (stop, _held) = never_stops();
+    let outcome = std::thread::scope(|scope| {
+        let end = scope.spawn(|| run_end(socket, Plan::default(), 5, Sender::Client, &stop));
+        // The client's shutdown has arrived once this read returns.
+        assert_eq!((&peer).read(&mut [0; 1]).unwrap(), 0);
+        peer.set_linger(Some(Duration::ZERO)).unwrap();
+        drop(peer);
+        end.join().unwrap()
+    });
+    assert_eq!(outcome.ended, Ended::Failed { call: "recv", errno: Errno::ECONNRESET });
+    assert!(outcome.shut_down && !outcome.end_of_stream);
+}
+
+#[test]
+fn a_hang_up_during_a_rest_costs_no_cpu() {
+    let (socket, peer) = unix_pair();
+    let (stop, _held) = never_stops();
+    let rest = Duration::from_millis(400);
+    (&peer).write_all(&Payload::new(SEED, StreamId { sender: Sender::Server, connection: 0 }).bytes(0, 5)).unwrap();
+    drop(peer);
+    let read = Chunks { pauses: vec![Pause { at: 3, lasts: rest }], ..Chunks::default() };
+    let (begin, cpu) = (Instant::now(), thread_cpu());
+    let outcome = run_end(socket, Plan { read, ..Plan::default() }, 5, Sender::Client, &stop);
+    assert_done(outcome, 0, 5);
+    assert!(begin.elapsed() >= rest);
+    assert!(thread_cpu() - cpu < rest / 4, "{:?} of CPU time", thread_cpu() - cpu);
+}
+
+fn thread_cpu() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
+}
+
+/// How many times the liar is believed before the copier is told to stop.
+const LIES: u32 = 30;
+
+/// A socket that poll calls readable and that never gives anything.
+struct Liar {
+    socket: UnixStream,
+    reads: u32,
+    /// Dropped to stop the copier.
+    held: Option<UnixStream>,
+}
+
+impl AsFd for Liar {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Socket for Liar {
+    fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
+        self.reads += 1;
+        self.held.take_if(|_| self.reads == LIES);
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        Ok(buffer.len())
+    }
+
+    fn shut_down(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_socket_that_is_ready_and_never_works_is_left_alone_in_between() {
+    let (socket, mut peer) = UnixStream::pair().unwrap();
+    peer.write_all(&[1]).unwrap();
+    let (stop, held) = never_stops();
+    let mut liar = Liar { socket, reads: 0, held: Some(held) };
+    let begin = Instant::now();
+    let outcome = drive(Plan::default(), &mut liar, &mut |_, _| {}, &mut |_| {}, &Progress::new(), stop.as_fd());
+    assert_eq!((outcome.ended, liar.reads), (Ended::Stopped, LIES));
+    assert!(begin.elapsed() > Duration::from_millis(10), "{:?} for {LIES} reads", begin.elapsed());
+}
+
+#[test]
+fn a_planned_rest_shows_to_a_watcher() {
+    let (mut socket, peer) = unix_pair();
+    let (stop, held) = never_stops();
+    let write = Chunks { pauses: vec![Pause { at: 4, lasts: Duration::from_secs(3600) }], ..Chunks::default() };
+    let plan = Plan { send: 10, write, ..Plan::default() };
+    let progress = Progress::new();
+    socket.set_nonblocking(true).unwrap();
+    let outcome = std::thread::scope(|scope| {
+        let end = scope
+            .spawn(|| drive(plan, &mut socket, &mut |_, buffer| buffer.fill(7), &mut |_| {}, &progress, stop.as_fd()));
+        (&peer).read_exact(&mut [0; 4]).unwrap();
+        while !progress.is_pausing() {
+            std::thread::yield_now();
+        }
+        assert_eq!((progress.sent(), progress.state()), (4, "reading"));
+        drop(held);
+        end.join().unwrap()
+    });
+    assert_eq!((outcome.sent, outcome.ended), (4, Ended::Stopped));
 }

@@ -1,9 +1,12 @@
 //! The machine against its model.
 
+use std::path::Path;
+
+use arbitrary::{Arbitrary, Unstructured};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::model::{Answer, Cuts, Params, run};
+use crate::copier::model::{Answer, Cuts, Input, Params, run};
 
 fn number() -> impl Strategy<Value = u32> {
     prop_oneof![0..20u32, 0..3000u32, 65530..65542u32, any::<u32>()]
@@ -51,8 +54,25 @@ proptest! {
 
     #[test]
     fn the_machine_keeps_every_rule_in_any_environment(params in params(), script in vec(answer(), 0..200)) {
-        if let Err(violation) = run(&params, &script) {
+        if let Err(violation) = run(&Input { params, script }) {
             return Err(TestCaseError::fail(violation.to_string()));
+        }
+    }
+}
+
+#[test]
+fn every_file_of_the_fuzz_corpus_keeps_every_rule() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/copier");
+    let Ok(files) = std::fs::read_dir(&corpus) else {
+        eprintln!("SKIP: there is no {}: packages come without it", corpus.display());
+        return;
+    };
+    for file in files {
+        let path = file.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let input = Input::arbitrary_take_rest(Unstructured::new(&bytes)).unwrap();
+        if let Err(violation) = run(&input) {
+            panic!("{}: {violation}", path.display());
         }
     }
 }

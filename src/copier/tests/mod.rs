@@ -1,0 +1,3 @@
+mod driver;
+mod machine;
+mod properties;

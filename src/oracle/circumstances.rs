@@ -1,0 +1,62 @@
+//! What a finding's signature says beside what went wrong: the states of a connection that make it another bug.
+//!
+//! A byte lost by an MPTCP connection that fell back to TCP is not the byte that plain TCP lost. But a fault that has
+//! nothing to do with MPTCP may show on such a connection too; so shrinking does not hold on to circumstances
+//! ([`Verdict::resembles`]), while grouping does.
+
+use super::{BOTH, Kind, Run, Verdict};
+use crate::payload::Sender;
+
+/// Adds them to a verdict about the transfer itself.
+pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
+    let concerned = matches!(
+        verdict.kind,
+        Kind::Corrupt | Kind::Truncated | Kind::Extra | Kind::Stalled | Kind::Reset | Kind::Leak
+    );
+    let fallen_back = BOTH.into_iter().any(|side| run.story(side).mptcp.is_some_and(|state| state.fallback));
+    let found: Vec<&str> = [(fallen_back, "fallen back to TCP"), (rests_on_cookie(run), "SYN cookie")]
+        .into_iter()
+        .filter(|(holds, _)| concerned && *holds)
+        .map(|(_, name)| name)
+        .collect();
+    verdict.under(&found)
+}
+
+/// Whether the server made its connection from a SYN cookie.
+fn rests_on_cookie(run: &Run<'_>) -> bool {
+    run.counter(Sender::Server, "TcpExt.SyncookiesRecv") > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::case::{Case, Syncookies};
+    use crate::observation::{End, MptcpState};
+    use crate::oracle::{healthy, judge};
+
+    #[test]
+    fn a_fallback_and_a_cookie_are_part_of_the_signature_but_not_of_the_looks() {
+        let mut case = Case::default();
+        let mut seen = healthy::observation(&case);
+        seen.end = End::Stalled { idle: Default::default() };
+        let plain = judge(&case, &seen);
+        assert!(!plain.signature.contains('('), "{}", plain.signature);
+
+        seen.client.mptcp = Some(MptcpState { fallback: true, ..MptcpState::default() });
+        let fallen = judge(&case, &seen);
+        assert_eq!(fallen.signature, format!("{} (fallen back to TCP)", plain.signature));
+
+        case.hosts.entry(case.server.host).or_default().syncookies = Syncookies::Always;
+        seen.hosts.entry(case.server.host).or_default().counters.insert("TcpExt.SyncookiesRecv".into(), 1);
+        let both = judge(&case, &seen);
+        assert_eq!(both.signature, format!("{} (fallen back to TCP, SYN cookie)", plain.signature));
+        assert!(plain.resembles(&both.signature) && both.resembles(&fallen.signature));
+    }
+
+    #[test]
+    fn a_pass_has_no_circumstances() {
+        let case = Case::default();
+        let mut seen = healthy::observation(&case);
+        seen.client.mptcp = Some(MptcpState { fallback: true, ..MptcpState::default() });
+        assert_eq!(judge(&case, &seen).signature, "Pass");
+    }
+}
