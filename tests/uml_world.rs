@@ -35,11 +35,8 @@ fn rough(seed: u64) -> Case {
         endpoint.protocol = Protocol::Mptcp;
         endpoint.payload = 100_000;
     }
-    let lossy = Impairments {
-        delay: Duration::from_millis(5),
-        loss: Some(Loss::Independent(0.02)),
-        ..Impairments::default()
-    };
+    let lossy =
+        Impairments { delay: Duration::from_millis(5), loss: Some(Loss::Independent(0.02)), ..Impairments::default() };
     for id in LinkId::ALL {
         case.links.insert(id, Link { forward: lossy.clone(), backward: lossy.clone(), ..Link::default() });
     }

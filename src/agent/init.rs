@@ -19,7 +19,7 @@ use super::protocol::{Errand, Reply};
 use super::run;
 use crate::oracle::Expectation;
 use crate::seed::Seed;
-use crate::sys::{process, uml};
+use crate::sys::uml;
 
 /// The variable that a guest's kernel gives its init: what tells it from the first process of a container.
 pub const VARIABLE: &str = "WHITEWATER_GUEST";
@@ -85,7 +85,7 @@ fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(what: impl Into<Str
 }
 
 fn live() -> Result<(), InitError> {
-    process::set_timer_slack(SLACK).map_err(failed("set the timer slack"))?;
+    nix::sys::prctl::set_timerslack(SLACK).map_err(failed("set the timer slack"))?;
     mount_all()?;
     make_devices()?;
     let errand = match fs::read(Path::new(CASE_FOLDER).join(ERRAND)) {
