@@ -59,7 +59,13 @@ fn random_cases_run_alike_twice() {
 fn twice(world: &UmlWorld, index: u64) -> String {
     let case = strategy::draw(&Space::default(), CAMPAIGN.child(index));
     match (world.fingerprint(&case), world.fingerprint(&case)) {
-        (Ok((seen, one)), Ok((_, two))) if one == two => judge(&case, &seen).signature,
+        (Ok((seen, one)), Ok((_, two))) if one == two => {
+            let verdict = judge(&case, &seen);
+            if verdict.kind.is_finding() {
+                println!("case {index} of campaign {CAMPAIGN}, seed {}: {verdict:?}", case.seed);
+            }
+            verdict.signature
+        }
         (Err(WorldError::Unable(text)), Err(WorldError::Unable(_))) => format!("unable: {text}"),
         (Ok(_), Ok(_)) => format!("differs: case {index}"),
         (one, two) => format!("differs: case {index} came to {one:?} and {two:?}"),

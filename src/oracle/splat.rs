@@ -10,12 +10,10 @@ pub(super) fn check(run: &Run<'_>) -> Option<Verdict> {
 /// A complaint without what differs between two of the same kind: numbers, and where in a function it was.
 fn looks(line: &str) -> String {
     let words = line.split_whitespace().map(|word| {
-        let function = word.split_once("+0x").map_or(word, |(function, _)| function);
-        if function.trim_start_matches("0x").chars().all(|c| c.is_ascii_hexdigit()) && !function.is_empty() {
-            "#"
-        } else {
-            function
-        }
+        let place = word.split_once("+0x").map_or(word, |(function, _)| function);
+        let digits = place.trim_start_matches("0x");
+        let is_number = digits.contains(|c: char| c.is_ascii_digit()) && digits.chars().all(|c| c.is_ascii_hexdigit());
+        if is_number { "#" } else { place }
     });
     words.collect::<Vec<_>>().join(" ")
 }
