@@ -4,7 +4,8 @@
 //!    given several attempts.
 //! 2. Its parameters are made simpler, greedily, as long as a simpler case fails with the same signature, and about as
 //!    surely.
-//! 3. What its links did at random in the failing run is written out as single faults, and these are thinned out.
+//! 3. What its links did at random in the failing run is written out as single faults, and these are thinned out. For a
+//!    finding that is not certain this comes first.
 //! 4. The result is run [`VERIFY_RUNS`](super::verify::VERIFY_RUNS) times; where it does not fail in all of them, an
 //!    earlier, larger case that does is taken instead.
 //!
@@ -173,7 +174,7 @@ pub fn shrink(
     on_step: &mut dyn FnMut(&Step),
 ) -> Result<Outcome, StoreError> {
     let mut shrinker =
-        Shrinker { bench, rules, trail: vec![failure], place, on_step, attempts: 1, confirmation: (0, 0) };
+        Shrinker { bench, rules, trail: vec![failure], place, on_step, rate: Rate { failed: 1, runs: 1 } };
     let searched = shrinker.search();
     let budget_spent = match searched {
         Ok(()) => false,
@@ -195,18 +196,41 @@ struct Shrinker<'a> {
     trail: Vec<Failure>,
     place: &'a Place,
     on_step: &'a mut dyn FnMut(&Step),
-    /// How many runs each candidate gets.
-    attempts: u32,
-    /// How many failures, in how many more runs, it then needs to be accepted.
-    confirmation: (u32, u32),
+    /// How often the case that candidates are measured by fails.
+    rate: Rate,
+}
+
+/// In how many of how many runs a case failed.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    failed: u32,
+    runs: u32,
+}
+
+impl Rate {
+    fn is_certain(self) -> bool {
+        self.failed == self.runs
+    }
+
+    /// Whether it is at least half of the other.
+    fn is_about(self, other: Rate) -> bool {
+        2 * self.failed * other.runs >= other.failed * self.runs
+    }
 }
 
 impl Shrinker<'_> {
     fn search(&mut self) -> Result<(), Ended> {
-        let again = self.weigh(&self.base().clone())?;
-        discard(again.and_then(|failure| failure.evidence));
+        let (rate, failure) = self.weigh(&self.base().clone())?;
+        discard(failure.and_then(|failure| failure.evidence));
+        self.set_rate(rate);
+        // What hangs on the timing of losses and outages mostly gets surer as a list, and so cheaper to search.
+        if !rate.is_certain() {
+            self.write_out_faults()?;
+        }
         self.descend()?;
-        self.write_out_faults()?;
+        if self.write_out_faults()? {
+            self.descend()?;
+        }
         Ok(())
     }
 
@@ -214,25 +238,35 @@ impl Shrinker<'_> {
         &self.trail.last().expect("the trail begins with the finding").case
     }
 
-    /// Runs a case a few times and sets, by what comes of it, what is asked of simpler ones. A failure, where there was
-    /// one.
-    fn weigh(&mut self, case: &Case) -> Result<Option<Failure>, Halt> {
+    /// Runs a case a few times. The failure is one of those runs, where there was one.
+    fn weigh(&mut self, case: &Case) -> Result<(Rate, Option<Failure>), Halt> {
         let mut seen = self.bench.repeat(case, FIRST_RUNS)?;
-        let attempts = self.bench.limits().attempts.max(1);
-        if seen.failed == 0 && attempts > FIRST_RUNS {
-            seen = self.bench.repeat(case, attempts - FIRST_RUNS)?;
+        let more = self.bench.limits().attempts.saturating_sub(FIRST_RUNS);
+        if seen.failed == 0 && more > 0 {
+            seen = self.bench.repeat(case, more)?;
         }
-        let before = self.attempts;
-        if seen.failed == seen.runs {
-            (self.attempts, self.confirmation) = (1, (CONFIRM_RUNS, CONFIRM_RUNS));
-        } else {
-            // At least half as often as this one.
-            (self.attempts, self.confirmation) = (attempts, (attempts * seen.failed / (2 * seen.runs), attempts));
-        }
-        if self.attempts > before {
+        Ok((Rate { failed: seen.failed, runs: seen.runs }, seen.failure))
+    }
+
+    /// From now on, candidates are measured by this rate.
+    fn set_rate(&mut self, rate: Rate) {
+        if self.rate.is_certain() && !rate.is_certain() {
+            // They had one attempt each, and get more now.
             self.bench.forget();
         }
-        Ok(seen.failure)
+        self.rate = rate;
+    }
+
+    /// How many runs a candidate gets to fail once.
+    fn attempts(&self) -> u32 {
+        if self.rate.is_certain() { 1 } else { self.bench.limits().attempts.max(1) }
+    }
+
+    /// How many failures in how many more runs it then needs.
+    fn confirmation(&self) -> (u32, u32) {
+        let Rate { failed, runs } = self.rate;
+        let attempts = self.attempts();
+        if self.rate.is_certain() { (CONFIRM_RUNS, CONFIRM_RUNS) } else { (attempts * failed / (2 * runs), attempts) }
     }
 
     /// Goes from simpler to simpler until nothing simpler fails.
@@ -257,8 +291,10 @@ impl Shrinker<'_> {
     /// The first of the candidates that fails about as surely as it has to.
     fn next_of(&mut self, candidates: &[Case]) -> Result<Option<(usize, Failure)>, Halt> {
         loop {
-            let Some((index, failure)) = self.bench.first_failing(candidates, self.attempts)? else { return Ok(None) };
-            let (failures, runs) = self.confirmation;
+            let Some((index, failure)) = self.bench.first_failing(candidates, self.attempts())? else {
+                return Ok(None);
+            };
+            let (failures, runs) = self.confirmation();
             if failures == 0 {
                 return Ok(Some((index, failure)));
             }
@@ -272,22 +308,23 @@ impl Shrinker<'_> {
         }
     }
 
-    /// Puts single faults in the place of what the links did at random, and thins them out.
-    fn write_out_faults(&mut self) -> Result<(), Ended> {
-        let Some(faults) = (self.rules.read_faults)(&self.place.evidence) else { return Ok(()) };
+    /// Puts single faults in the place of what the links did at random. Whether there were any, and the case still
+    /// fails about as surely.
+    fn write_out_faults(&mut self) -> Result<bool, Ended> {
+        let Some(faults) = (self.rules.read_faults)(&self.place.evidence) else { return Ok(false) };
         let explicit = Case { finding: None, ..(self.rules.explicit)(self.base(), &faults) };
         if explicit == *self.base() {
-            return Ok(());
+            return Ok(false);
         }
-        let before = (self.attempts, self.confirmation);
         match self.weigh(&explicit)? {
-            Some(failure) => {
+            (rate, Some(failure)) if rate.is_about(self.rate) => {
                 self.accept(failure)?;
-                self.descend()
+                self.set_rate(rate);
+                Ok(true)
             }
-            None => {
-                (self.attempts, self.confirmation) = before;
-                Ok(())
+            (_, failure) => {
+                discard(failure.and_then(|failure| failure.evidence));
+                Ok(false)
             }
         }
     }
