@@ -23,6 +23,10 @@ pub struct Observation {
     pub links: BTreeMap<LinkId, LinkStory>,
     /// Trouble of our own: each entry makes the run worthless as evidence.
     pub trouble: Vec<String>,
+    /// What the kernel complained about: panics, warnings, the reports of its own checks, line by line. Only the
+    /// deterministic world has a kernel to itself, and can tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel_log: Vec<String>,
     /// The kernel: release and version, as `uname -rv` shows them.
     pub kernel: String,
     /// How long the parts took.
@@ -42,6 +46,25 @@ pub enum End {
     },
     /// Bytes still moved when the time for the whole case was over.
     OutOfTime,
+    /// The kernel went down during the run: [`Observation::kernel_log`] is all that was seen of it.
+    KernelDied,
+}
+
+impl Observation {
+    /// What is seen of a run whose kernel went down with its agent, on a kernel of that version: nothing.
+    pub fn of_a_crash(kernel: String) -> Observation {
+        Observation {
+            end: End::KernelDied,
+            client: Story::default(),
+            server: Story::default(),
+            hosts: BTreeMap::new(),
+            links: BTreeMap::new(),
+            trouble: Vec::new(),
+            kernel_log: Vec::new(),
+            kernel,
+            timings: Timings::default(),
+        }
+    }
 }
 
 /// What one endpoint went through.

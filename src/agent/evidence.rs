@@ -67,6 +67,19 @@ impl Evidence {
     }
 }
 
+/// Moves the evidence in `from` to `to`, which exists.
+pub fn hand_over(from: &Path, to: &Path) -> Result<(), EvidenceError> {
+    for entry in std::fs::read_dir(from).map_err(at(from))? {
+        let entry = entry.map_err(at(from))?;
+        let place = to.join(entry.file_name());
+        // Both may lie on different file systems, and then there is no renaming.
+        if std::fs::rename(entry.path(), &place).is_err() {
+            std::fs::copy(entry.path(), &place).map_err(at(&place))?;
+        }
+    }
+    Ok(())
+}
+
 fn faults_of(log: &LinkLog) -> LinkFaults {
     LinkFaults { forward: log.faults(Direction::Forward), backward: log.faults(Direction::Backward) }
 }

@@ -9,6 +9,7 @@ mod settle;
 mod watch;
 
 pub mod evidence;
+pub mod init;
 pub mod protocol;
 
 use std::os::unix::net::UnixStream;

@@ -69,7 +69,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     relay.heal();
     let left = match transfer.end {
         End::Finished => settle::settle(&topology, case, Expectation::of(case).settle)?,
-        End::Stalled { .. } | End::OutOfTime => BTreeMap::new(),
+        End::Stalled { .. } | End::OutOfTime | End::KernelDied => BTreeMap::new(),
     };
     let settled = Instant::now();
 
@@ -85,6 +85,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
         hosts: hosts(&topology, transfer.stalled, left)?,
         links: links.iter().map(|log| (log.id, log.story.clone())).collect::<BTreeMap<LinkId, _>>(),
         trouble: seen,
+        kernel_log: Vec::new(),
         kernel: kernel(),
         timings: Timings { setup: built - start, transfer: moved - built, settle: settled - moved },
     };

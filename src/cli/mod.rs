@@ -4,6 +4,7 @@
 
 pub mod doctor;
 pub mod exit;
+pub mod kernel;
 pub mod replay;
 pub mod run;
 pub mod show;
@@ -44,6 +45,8 @@ enum Command {
     Shrink(shrink::Args),
     /// Show a case in words, with its topology
     Show(show::Args),
+    /// Build, list, check and remove the kernels of the deterministic world
+    Kernel(kernel::Args),
     /// Tell what this machine can do, and how to mend what it cannot
     Doctor(doctor::Args),
 }
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
         Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Shrink(args)) => shrink::run(args),
         Some(Command::Show(args)) => show::run(args),
+        Some(Command::Kernel(args)) => kernel::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),
         None => {
             let _ = Cli::command().print_help();

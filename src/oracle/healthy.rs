@@ -54,6 +54,7 @@ pub fn observation(case: &Case) -> Observation {
         links: links.collect(),
         hosts,
         trouble: Vec::new(),
+        kernel_log: Vec::new(),
         kernel: "6.18.44 #1 SMP".into(),
         timings: Timings {
             setup: Duration::from_millis(3),

@@ -20,6 +20,7 @@ mod losses;
 #[cfg(test)]
 mod properties;
 mod silence;
+mod splat;
 mod verdict;
 
 pub use expectation::Expectation;
@@ -37,10 +38,12 @@ pub fn judge(case: &Case, seen: &Observation) -> Verdict {
     circumstances::add(&run, verdict)
 }
 
-/// The checks, each before those whose trouble it explains: trouble of ours makes everything else worthless; wrong bytes
+/// The checks, each before those whose trouble it explains: a kernel that complains is at fault whatever else went wrong;
+/// trouble of ours makes everything else worthless; wrong bytes
 /// are wrong however the run ended; an error ends a transfer, and the other end may then wait in vain; and what a broken
 /// transfer counts, or leaves behind, is no wonder.
-const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 9] = [
+const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 10] = [
+    splat::check,
     trouble,
     bytes::check,
     errors::check,

@@ -6,6 +6,7 @@ pub mod packet;
 pub mod process;
 pub mod sockopt;
 pub mod tun;
+pub mod uml;
 
 /// A `struct ifreq` that names a device and is zero elsewhere; EINVAL where the name is too long for one.
 fn ifreq(device: &str) -> std::io::Result<libc::ifreq> {

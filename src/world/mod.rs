@@ -1,6 +1,9 @@
 //! Worlds: where a case happens.
 
 pub mod host;
+pub mod uml;
+
+mod slots;
 
 use std::path::PathBuf;
 

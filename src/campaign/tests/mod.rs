@@ -101,6 +101,7 @@ fn observation(does: &Does) -> Observation {
         hosts: BTreeMap::new(),
         links: BTreeMap::new(),
         trouble: Vec::new(),
+        kernel_log: Vec::new(),
         kernel: "7.0.0-fake #1".to_owned(),
         timings: Timings::default(),
     }

@@ -56,6 +56,7 @@ fn headline(verdict: &Verdict, seen: &Observation) -> String {
         End::Finished => "both endpoints finished".to_owned(),
         End::Stalled { idle } => format!("stopped after {} without a byte", phrase::time(idle)),
         End::OutOfTime => "given up while bytes still moved".to_owned(),
+        End::KernelDied => "the kernel went down".to_owned(),
     };
     let took = phrase::time(seen.timings.transfer);
     let mut said = vec![
@@ -63,6 +64,7 @@ fn headline(verdict: &Verdict, seen: &Observation) -> String {
         ("run".to_owned(), format!("{end}, {took} after the first connect")),
         ("kernel".to_owned(), seen.kernel.clone()),
     ];
+    said.extend(seen.kernel_log.iter().map(|line| ("console".to_owned(), line.clone())));
     said.extend(seen.trouble.iter().map(|trouble| ("trouble".to_owned(), trouble.clone())));
     rows(&said)
 }

@@ -6,7 +6,6 @@
 //! agent.
 
 mod nursery;
-mod slots;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -17,6 +16,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::slots::Slots;
 use super::{World, WorldError};
 use crate::agent::protocol::{self, Errand, ProtocolError, Reply, Request};
 use crate::case::Case;
@@ -25,7 +25,6 @@ use crate::observation::Observation;
 use crate::oracle::Expectation;
 use crate::topology::CarrierChoice;
 use nursery::Nursery;
-use slots::Slots;
 
 /// How a host world works.
 #[derive(Clone, Debug)]

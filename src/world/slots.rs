@@ -8,13 +8,13 @@ use nix::unistd::Pid;
 
 /// The CPUs that cases share, each with the number of cases on it.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(in crate::world) struct Slots {
     loads: Mutex<Vec<(usize, usize)>>,
 }
 
 impl Slots {
     /// The CPUs that this process may use.
-    pub(super) fn of_this_process() -> io::Result<Slots> {
+    pub(in crate::world) fn of_this_process() -> io::Result<Slots> {
         let set = sched_getaffinity(Pid::from_raw(0))?;
         let cpus = (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false));
         Ok(Slots::new(cpus))
@@ -24,12 +24,12 @@ impl Slots {
         Slots { loads: Mutex::new(cpus.into_iter().map(|cpu| (cpu, 0)).collect()) }
     }
 
-    pub(super) fn cpus(&self) -> usize {
+    pub(in crate::world) fn cpus(&self) -> usize {
         self.lock().len()
     }
 
     /// Takes up to `count` CPUs, the least loaded ones, until the slot is dropped.
-    pub(super) fn take(&self, count: usize) -> Slot<'_> {
+    pub(in crate::world) fn take(&self, count: usize) -> Slot<'_> {
         let mut loads = self.lock();
         loads.sort_by_key(|&(cpu, load)| (load, cpu));
         let mut cpus = Vec::with_capacity(count);
@@ -47,13 +47,13 @@ impl Slots {
 
 /// The CPUs of one case.
 #[derive(Debug)]
-pub(super) struct Slot<'a> {
+pub(in crate::world) struct Slot<'a> {
     slots: &'a Slots,
     cpus: Vec<usize>,
 }
 
 impl Slot<'_> {
-    pub(super) fn cpus(&self) -> &[usize] {
+    pub(in crate::world) fn cpus(&self) -> &[usize] {
         &self.cpus
     }
 }

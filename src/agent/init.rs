@@ -1,0 +1,199 @@
+//! The agent as the init of a guest: the first and only program that a kernel of the deterministic world runs.
+//!
+//! The guest's root is the host's, read-only. What the guest needs to write to lies in memory, but for the case folder,
+//! which is the world's: from there the agent reads its [`Errand`], and there it leaves what it has to say, as one
+//! [`Reply`], with the evidence beside it. Then it switches the machine off.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
+
+use super::protocol::{Errand, Reply};
+use super::run;
+use crate::oracle::Expectation;
+use crate::seed::Seed;
+use crate::sys::uml;
+
+/// The variable that a guest's kernel gives its init: what tells it from the first process of a container.
+pub const VARIABLE: &str = "WHITEWATER_GUEST";
+/// In the case folder: the errand. Without it the guest ends as soon as it stands.
+pub const ERRAND: &str = "errand.json";
+/// In the case folder: the reply.
+pub const REPLY: &str = "reply.json";
+/// In the case folder: the folder of the evidence.
+pub const EVIDENCE: &str = "evidence";
+/// In the case folder: what each thread of a hung agent did.
+pub const HUNG: &str = "hung.txt";
+/// What the guest says on its console once its kernel stands and the case begins.
+pub const BEGINS: &str = "whitewater: the case begins";
+
+/// The case folder, as the host's kernel process sees it: its working folder. The text is the same for every case.
+const CASE_FOLDER_OUTSIDE: &str = "/proc/self/cwd";
+/// The case folder in the guest.
+const CASE_FOLDER: &str = "/run/case";
+/// Where the guest's kernel is told the exit code of its process on the host.
+const EXIT_CODE: &str = "/proc/exitcode";
+/// How late a sleeping thread may be woken, in nanoseconds: not at all, as nearly as the kernel lets one say it.
+const SLACK: u64 = 1;
+/// What an agent may need in virtual time beyond its case's budget and patience before it counts as hung.
+const GRACE: Duration = Duration::from_secs(600);
+
+/// The exit code of a guest whose agent has said what it had to say.
+pub const DONE: u8 = 0;
+/// The exit code of a guest whose agent failed; why is on the console.
+pub const FAILED: u8 = 1;
+/// The exit code of a guest whose agent hung.
+pub const HANGED: u8 = 2;
+
+/// Whether this process is the init of a guest.
+pub fn is_guest() -> bool {
+    std::process::id() == 1 && std::env::var_os(VARIABLE).is_some()
+}
+
+/// The life of a guest's init. Does not return but where the machine cannot be switched off.
+pub fn main() -> ExitCode {
+    let code = match catch_unwind(AssertUnwindSafe(live)) {
+        Ok(Ok(())) => DONE,
+        Ok(Err(error)) => {
+            println!("whitewater: the agent failed: {error}");
+            FAILED
+        }
+        // The panic has spoken for itself.
+        Err(_) => FAILED,
+    };
+    switch_off(code)
+}
+
+/// What a guest's init could not do.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {error}")]
+struct InitError {
+    what: String,
+    error: Box<dyn std::error::Error + Send + Sync>,
+}
+
+fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(what: impl Into<String>) -> impl FnOnce(E) -> InitError {
+    let what = what.into();
+    |error| InitError { what, error: error.into() }
+}
+
+fn live() -> Result<(), InitError> {
+    nix::sys::prctl::set_timerslack(SLACK).map_err(failed("set the timer slack"))?;
+    mount_all()?;
+    make_devices()?;
+    let errand = match fs::read(Path::new(CASE_FOLDER).join(ERRAND)) {
+        Ok(bytes) => serde_json::from_slice::<Errand>(&bytes).map_err(failed("read the errand"))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("read the errand")(error)),
+    };
+    stir(errand.case.seed)?;
+    watch_over(&errand)?;
+    println!("{BEGINS}");
+    let reply = match run::run(&errand) {
+        Ok((observation, evidence)) => {
+            let folder = Path::new(CASE_FOLDER).join(EVIDENCE);
+            match evidence.write(&folder, &observation) {
+                Ok(()) => Reply::Observed(Box::new(observation)),
+                Err(error) => Reply::Trouble(error.to_string()),
+            }
+        }
+        Err(run::RunError::Unable(text)) => Reply::Unable(text),
+        Err(run::RunError::Trouble(text)) => Reply::Trouble(text),
+    };
+    let bytes = serde_json::to_vec(&reply).map_err(failed("write the reply"))?;
+    fs::write(Path::new(CASE_FOLDER).join(REPLY), bytes).map_err(failed("write the reply"))
+}
+
+/// Mounts what programs expect, over the host's read-only root.
+fn mount_all() -> Result<(), InitError> {
+    let nothing: Option<&str> = None;
+    for (kind, place) in [("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/dev"), ("tmpfs", "/tmp"), ("tmpfs", "/run")]
+    {
+        mount(Some(kind), place, Some(kind), MsFlags::empty(), nothing).map_err(failed(format!("mount {place}")))?;
+    }
+    fs::create_dir(CASE_FOLDER).map_err(failed(CASE_FOLDER))?;
+    mount(Some("none"), CASE_FOLDER, Some("hostfs"), MsFlags::empty(), Some(CASE_FOLDER_OUTSIDE))
+        .map_err(failed(format!("mount {CASE_FOLDER}")))
+}
+
+/// The devices that a case may need (Documentation/admin-guide/devices.txt).
+fn make_devices() -> Result<(), InitError> {
+    umask(Mode::empty());
+    fs::create_dir("/dev/net").map_err(failed("/dev/net"))?;
+    let everyone = Mode::from_bits_truncate(0o666);
+    for (path, major, minor) in [
+        ("/dev/null", 1, 3),
+        ("/dev/zero", 1, 5),
+        ("/dev/full", 1, 7),
+        ("/dev/random", 1, 8),
+        ("/dev/urandom", 1, 9),
+        ("/dev/net/tun", 10, 200),
+    ] {
+        mknod(path, SFlag::S_IFCHR, everyone, makedev(major, minor)).map_err(failed(path))?;
+    }
+    umask(Mode::from_bits_truncate(0o022));
+    Ok(())
+}
+
+/// Gives the kernel all its randomness from the seed. Without the credit, whoever asks for random numbers first waits
+/// for the kernel to make some out of timer jitter: 2.5 s.
+fn stir(seed: Seed) -> Result<(), InitError> {
+    let mut stream = seed.stream("guest entropy");
+    let mut data = [0; uml::ENTROPY];
+    for word in data.chunks_exact_mut(8) {
+        word.copy_from_slice(&stream.next_u64().to_le_bytes());
+    }
+    let device = File::options().write(true).open("/dev/random").map_err(failed("open /dev/random"))?;
+    uml::credit_entropy(device, data).map_err(failed("credit entropy to /dev/random"))
+}
+
+/// Starts the thread that ends the guest where the agent itself hangs. Virtual time races while everyone sleeps, so it is
+/// soon over.
+fn watch_over(errand: &Errand) -> Result<(), InitError> {
+    let expectation = Expectation::of(&errand.case);
+    let bound = expectation.budget + 2 * expectation.patience + expectation.settle + GRACE;
+    let watch = move || {
+        std::thread::sleep(bound);
+        println!("whitewater: the agent hung: it was not done after {} s of virtual time", bound.as_secs());
+        // The end is what counts; a missing account of it is no reason to wait.
+        let _ = tell_threads(&Path::new(CASE_FOLDER).join(HUNG));
+        switch_off(HANGED)
+    };
+    let thread = std::thread::Builder::new().name("watchdog".into()).spawn(watch);
+    thread.map(drop).map_err(failed("start the watchdog"))
+}
+
+/// Writes down each thread of this process: its name, what it waits for, and its state.
+fn tell_threads(path: &PathBuf) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    for thread in fs::read_dir("/proc/self/task")?.flatten() {
+        let read = |name: &str| fs::read_to_string(thread.path().join(name)).unwrap_or_default();
+        let number = thread.file_name().to_string_lossy().into_owned();
+        writeln!(file, "{number} {} waits in {}; {}", read("comm").trim(), read("wchan"), read("stat").trim())?;
+    }
+    Ok(())
+}
+
+/// Ends the guest. Its kernel's process on the host exits with `code`.
+fn switch_off(code: u8) -> ExitCode {
+    if let Err(error) = fs::write(EXIT_CODE, code.to_string()) {
+        println!("whitewater: {EXIT_CODE}: {error}");
+    }
+    // What was written to the case folder is still in the guest's memory.
+    nix::unistd::sync();
+    println!("whitewater: could not switch off: {}", uml::power_off());
+    ExitCode::from(code)
+}
+
+/// What a guest's kernel has to be told for its init to know itself.
+pub fn kernel_argument() -> OsString {
+    // The kernel hands on to init's environment what it does not know itself and what has no dot in its name.
+    format!("{VARIABLE}=1").into()
+}
