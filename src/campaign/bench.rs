@@ -62,7 +62,7 @@ struct Progress {
 }
 
 impl<'a> Bench<'a> {
-    /// A bench that looks for failures with this signature. Evidence goes below `scratch`.
+    /// A bench that looks for failures that look like this signature. Evidence goes below `scratch`.
     pub fn new(pool: &'a Pool, signature: &'a str, limits: Limits, scratch: &'a Path) -> Bench<'a> {
         let (reply, results) = channel();
         let (passed, others) = Default::default();
@@ -193,7 +193,7 @@ impl<'a> Bench<'a> {
         self.tests += 1;
         let (signature, folder) = (self.signature.to_owned(), self.scratch.join(self.tests.to_string()));
         let keep = Box::new(move |verdict: &crate::oracle::Verdict| {
-            let wanted = verdict.signature == signature && verdict.kind.is_finding();
+            let wanted = verdict.resembles(&signature) && verdict.kind.is_finding();
             (wanted && fs::create_dir_all(&folder).is_ok()).then(|| folder.clone())
         });
         self.pool.submit(Job { ticket: self.tests, case: case.clone(), keep, reply: self.reply.clone() });
@@ -222,7 +222,7 @@ impl<'a> Bench<'a> {
             return None;
         }
         let failure = Failure::of(done, &verdict);
-        if verdict.signature == self.signature {
+        if verdict.resembles(self.signature) {
             return Some(failure);
         }
         discard(failure.evidence.clone());

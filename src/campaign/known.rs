@@ -38,7 +38,18 @@ struct Entry {
     note: String,
 }
 
+/// The cases that show bugs of kernels, as they are kept in `cases/known/`.
+const BUILT_IN: &[&str] = &[];
+
 impl Known {
+    /// What is known of the kernel that calls itself so (as `uname -rv` does): the cases of `cases/known/` that were seen
+    /// on a kernel of the same series, such as 6.18.
+    pub fn of_kernel(kernel: &str) -> Known {
+        let cases = BUILT_IN.iter().filter_map(|text| file::parse(text, Path::new("cases/known")).ok());
+        let records = cases.filter_map(|case| case.finding).filter(|record| series(&record.kernel) == series(kernel));
+        Known { notes: records.map(|record| (record.signature, record.note.unwrap_or_default())).collect() }
+    }
+
     /// Adds the known findings at `path`:
     ///
     /// - a list, in TOML: `[[known]]` tables, each with a `signature` and perhaps a `note`;
@@ -82,9 +93,30 @@ impl Known {
     }
 }
 
+/// The first two numbers of a kernel's release.
+fn series(kernel: &str) -> Vec<&str> {
+    kernel.split(|character: char| !character.is_ascii_digit()).take(2).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_known_case_is_built_in_and_says_what_is_known() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/known");
+        let files = fs::read_dir(folder).expect("the folder is there").filter_map(Result::ok);
+        let files = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "toml"));
+        assert_eq!(files.count(), BUILT_IN.len());
+        for text in BUILT_IN {
+            let case = file::parse(text, Path::new("cases/known")).expect("a known case can be read");
+            let record = case.finding.expect("it says what was found");
+            assert!(record.note.is_some_and(|note| !note.is_empty()), "{} has a note", record.signature);
+            let known = Known::of_kernel(&record.kernel);
+            assert!(known.note(&record.signature).is_some());
+            assert_eq!(Known::of_kernel("2.4.37 #1").note(&record.signature), None, "another kernel, another bug");
+        }
+    }
     use crate::case::{Case, Record};
 
     #[test]

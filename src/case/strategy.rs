@@ -234,6 +234,7 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     if impaired {
         links::impair(&mut case, &kinds);
     }
+    endpoints::spare_cookies(&mut case);
     // From here on the payload, which depends on what buffers and links let through, and what depends on the payload.
     let stall = on(Group::Pauses).then(|| endpoints::plan_stall(&mut case, on(Group::Buffers))).flatten();
     endpoints::sizes(&mut case, space.size_max, stall);

@@ -97,7 +97,7 @@ pub fn run(args: &Args) -> ExitCode {
     if let Err(error) = args.filters.check() {
         return exit::fail(exit::USAGE, error);
     }
-    let mut known = Known::default();
+    let mut known = Known::of_kernel(&world::kernel());
     for path in &args.known {
         if let Err(error) = known.add(path) {
             return exit::fail(exit::USAGE, error);

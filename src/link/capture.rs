@@ -15,6 +15,7 @@ use socket2::{SockFilter, SockRef};
 use crate::case::Direction;
 use crate::sys;
 
+use super::engine::Remains;
 use super::identity::{Identifier, Identity};
 use super::log::{Log, Record, SNAP};
 use super::packet::{ETHERNET_HEADER, View};
@@ -126,11 +127,11 @@ impl Capture {
         self.log.push(record);
     }
 
-    /// The last look: the log, the flows, and how many packets were missed.
-    pub fn finish(mut self) -> (Log, Vec<[std::net::SocketAddr; 2]>, u64) {
+    /// The last look: what was seen, and how many packets were missed.
+    pub fn finish(mut self) -> (Remains, u64) {
         self.drain();
         let missed = sys::packet::drops(&self.socket).unwrap_or(0);
-        (self.log, self.identifier.flows(), u64::from(missed))
+        (Remains { log: self.log, flows: self.identifier.flows(), ..Remains::default() }, u64::from(missed))
     }
 }
 

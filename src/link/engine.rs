@@ -26,6 +26,17 @@ pub struct Engine {
     sabotage: Option<[TwoLosses; 2]>,
 }
 
+/// What a link leaves behind.
+#[derive(Debug, Default)]
+pub struct Remains {
+    /// What was logged.
+    pub log: Log,
+    /// The explicit faults of each direction, and how many more there were.
+    pub faults: [(Vec<Fault>, u64); 2],
+    /// The flows by number: the address at the left end, then the one at the right end.
+    pub flows: Vec<[SocketAddr; 2]>,
+}
+
 impl Engine {
     /// The link `id` as the case describes it.
     pub fn new(seed: Seed, id: LinkId, link: &Link) -> Engine {
@@ -113,12 +124,12 @@ impl Engine {
         self.lanes.iter().map(Pipeline::overflowed).sum()
     }
 
-    /// What was logged, the explicit faults of each direction with the number of those left out, and the flows.
-    pub fn finish(self) -> (Log, [(Vec<Fault>, u64); 2], Vec<[SocketAddr; 2]>) {
+    /// Ends the link.
+    pub fn finish(self) -> Remains {
         let faults = self.lanes.map(|lane| {
             let (faults, left_out) = lane.faults();
             (faults.to_vec(), left_out)
         });
-        (self.log, faults, self.identifier.flows())
+        Remains { log: self.log, faults, flows: self.identifier.flows() }
     }
 }

@@ -104,7 +104,7 @@ impl Pipeline {
 
     /// The next packet that is due by `now`, in the order of due times; all that wait, once the link is healed.
     pub fn due(&mut self, now: Nanos) -> Option<Due> {
-        if self.is_clear(now) && !(self.healed && !self.queue.is_empty()) {
+        if self.is_clear(now) {
             return None;
         }
         self.queue.pop().map(|Reverse(Entry { due, frame, tag, .. })| Due { frame, due, tag })
@@ -217,8 +217,11 @@ mod tests {
         assert_eq!(pipeline.faults().0.len(), 1);
     }
 
+    /// The bit flipped, and when packet and copy are due.
+    type Arrival = (Option<u32>, (Nanos, Option<Nanos>));
+
     /// What counts of a fate: whether it arrives, with which bit flipped, when, and when its copy does.
-    fn outcome(fate: &Fate) -> Option<(Option<u32>, (Nanos, Option<Nanos>))> {
+    fn outcome(fate: &Fate) -> Option<Arrival> {
         fate.lost.is_none().then(|| (fate.flip.map(|(bit, _)| bit), fate.due()))
     }
 

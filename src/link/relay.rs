@@ -296,9 +296,8 @@ impl Links {
         let began = self.began.1;
         let wires = self.wires.into_iter().map(|wire| wire.finish(began));
         let captures = self.captures.into_iter().map(|(id, capture)| {
-            let (log, flows, missed) = capture.map(Capture::finish).unwrap_or_default();
-            let (faults, trouble) = (Default::default(), Vec::new());
-            LinkLog::new(Parts { id, carrier: "veth", log, flows, faults, began, missed, trouble })
+            let (remains, missed) = capture.map(Capture::finish).unwrap_or_default();
+            LinkLog::new(Parts { id, carrier: "veth", remains, began, missed, trouble: Vec::new() })
         });
         let mut logs: Vec<LinkLog> = wires.chain(captures).collect();
         logs.sort_by_key(|log| log.id);
@@ -365,9 +364,8 @@ impl Wire {
             }
         }
         let carrier = if self.sockets { "packet" } else { "tap" };
-        let (log, faults, flows) = self.engine.finish();
-        let trouble = self.troubles.into_lines();
-        LinkLog::new(Parts { id, carrier, log, flows, faults, began, missed: 0, trouble })
+        let (remains, trouble) = (self.engine.finish(), self.troubles.into_lines());
+        LinkLog::new(Parts { id, carrier, remains, began, missed: 0, trouble })
     }
 }
 

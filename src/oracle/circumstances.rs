@@ -49,7 +49,7 @@ mod tests {
         seen.hosts.entry(case.server.host).or_default().counters.insert("TcpExt.SyncookiesRecv".into(), 1);
         let both = judge(&case, &seen);
         assert_eq!(both.signature, format!("{} (fallen back to TCP, SYN cookie)", plain.signature));
-        assert!(plain.resembles(&both) && both.resembles(&fallen));
+        assert!(plain.resembles(&both.signature) && both.resembles(&fallen.signature));
     }
 
     #[test]

@@ -102,8 +102,16 @@ mod tests {
 
     #[test]
     fn an_unexplained_error_is_named_with_side_call_and_errno() {
-        let verdict = judged(&Case::default(), |seen| seen.client.error = error("recv", "ECONNRESET"));
-        assert_eq!((verdict.kind, verdict.signature.as_str()), (Kind::Reset, "Reset: client recv ECONNRESET"));
+        let verdict = judged(&Case::default(), |seen| seen.client.error = error("recv", "EIO"));
+        assert_eq!((verdict.kind, verdict.signature.as_str()), (Kind::Reset, "Reset: client recv EIO"));
+    }
+
+    #[test]
+    fn a_lost_connection_has_one_name_whichever_call_meets_it() {
+        for (call, errno) in [("recv", "ECONNRESET"), ("send", "EPIPE"), ("shutdown", "ENOTCONN")] {
+            let verdict = judged(&Case::default(), |seen| seen.client.error = error(call, errno));
+            assert_eq!(verdict.signature, "Reset: client lost its connection");
+        }
     }
 
     #[test]
@@ -112,7 +120,7 @@ mod tests {
             seen.client.error = error("recv", "ECONNRESET");
             seen.server.error = error("send", "ENOTCONN");
         });
-        assert_eq!(verdict.signature, "Reset: server send ENOTCONN");
+        assert_eq!(verdict.signature, "Reset: server lost its connection");
     }
 
     #[test]

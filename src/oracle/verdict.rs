@@ -46,9 +46,9 @@ impl Verdict {
         self
     }
 
-    /// Whether both look the same, whatever the circumstances.
-    pub fn resembles(&self, other: &Verdict) -> bool {
-        looks(&self.signature) == looks(&other.signature)
+    /// Whether it looks like the findings with this signature, whatever the circumstances.
+    pub fn resembles(&self, signature: &str) -> bool {
+        looks(&self.signature) == looks(signature)
     }
 }
 

@@ -118,7 +118,9 @@ fn of_other_stream(expected: &Payload, origin: Location) -> Damage {
 /// How many bytes are wrong, where `end` bytes belong elsewhere or nowhere and `next` comes after them: where bytes at
 /// the border agree with both sides, as many as must be wrong.
 fn extent(arrival: &Arrival<'_>, end: usize, next: Option<&Run>) -> u64 {
-    match next.and_then(|run| arrival.lag_of(run)) {
+    let in_place_at_end = next.is_none() && arrival.is_whole() && arrival.has_right_length();
+    let lag = if in_place_at_end { Some(0) } else { next.and_then(|run| arrival.lag_of(run)) };
+    match lag {
         // They stand in between.
         Some(lag) if is_between(lag, end) => lag as u64,
         // They stand instead.
@@ -146,7 +148,7 @@ fn is_bit_flips(got: &[u8], right: &[u8]) -> bool {
 
 /// Two blocks that changed places: neighbours, or with bytes in place between them.
 fn swap(arrival: &Arrival<'_>, runs: &[Run]) -> Option<Finding> {
-    let length = apart(arrival, runs).or_else(|| adjacent(arrival, runs))?;
+    let length = apart(arrival, runs).or_else(|| near(arrival, runs)).or_else(|| adjacent(arrival, runs))?;
     Some((Damage::Swap, length as u64))
 }
 
@@ -161,19 +163,47 @@ fn apart(arrival: &Arrival<'_>, runs: &[Run]) -> Option<usize> {
     is_swap.then_some(length)
 }
 
-/// Blocks that touch: first the one from further on, then the one that should have come first, then all is in place, or
-/// the stream has ended and has its right length. The length is that of the one from further on.
-///
-/// A few bytes at both edges may happen to be right, so that the blocks look shorter than they are.
-fn adjacent(arrival: &Arrival<'_>, runs: &[Run]) -> Option<usize> {
+/// Blocks of one length with so few bytes in place between them that these do not show as such.
+fn near(arrival: &Arrival<'_>, runs: &[Run]) -> Option<usize> {
+    let (end, lag) = wrong_region(arrival, runs)?;
+    let lengths = match lag {
+        Some(lag) => {
+            let length = end.checked_sub(usize::try_from(lag.unsigned_abs()).ok()?)?;
+            length..length + 1
+        }
+        None if end <= SHORT => PART..end,
+        None => return None,
+    };
+    let (right, got) = (arrival.right(0, end), &arrival.window[..end]);
+    lengths.into_iter().find(|length| {
+        let (first, second) = (*length, end.saturating_sub(*length));
+        let fits = first >= PART && first <= second;
+        fits && got[..first] == right[second..]
+            && got[second..] == right[..first]
+            && got[first..second] == right[first..second]
+    })
+}
+
+/// Up to where bytes are wrong, if they are in place after that, or the stream has ended and has its right length; and
+/// how far those lag of which it is known where they belong.
+fn wrong_region(arrival: &Arrival<'_>, runs: &[Run]) -> Option<(usize, Option<i64>)> {
     let end = match runs.iter().find(|run| arrival.lag_of(run) == Some(0)) {
         Some(in_place) => wrong_among(arrival, in_place.start),
         None if arrival.is_whole() && arrival.has_right_length() => arrival.window.len(),
         None => return None,
     };
+    let lag = runs.iter().find_map(|run| (run.start < end).then(|| arrival.lag_of(run)).flatten());
+    Some((end, lag))
+}
+
+/// Blocks that touch: first the one from further on, then the one that should have come first. The length is that of the
+/// one from further on.
+///
+/// A few bytes at both edges may happen to be right, so that the blocks look shorter than they are.
+fn adjacent(arrival: &Arrival<'_>, runs: &[Run]) -> Option<usize> {
     // One block comes late by the length of the other, which comes early by the length of the one. What is known of one
     // of them says how long the first to arrive can be.
-    let lag = runs.iter().find_map(|run| (run.start < end).then(|| arrival.lag_of(run)).flatten());
+    let (end, lag) = wrong_region(arrival, runs)?;
     let lengths = match lag {
         Some(late) if late > 0 => usize::try_from(late).map(|length| length..length + 1).ok()?,
         Some(early) => {

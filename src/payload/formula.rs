@@ -151,8 +151,8 @@ impl Payload {
     pub(super) fn agreement_before(&self, offset: u64, bytes: &[u8]) -> usize {
         let mut agreed = 0;
         let reach = usize::try_from(offset).map_or(bytes.len(), |offset| bytes.len().min(offset));
-        for piece in bytes[bytes.len() - reach..].rchunks(4 * WORD) {
-            let mut expected = [0; 4 * WORD];
+        for piece in bytes[bytes.len() - reach..].rchunks(WORD) {
+            let mut expected = [0; WORD];
             let expected = &mut expected[..piece.len()];
             self.fill(offset - (agreed + piece.len()) as u64, expected);
             if expected != piece {

@@ -4,7 +4,7 @@ mod endpoint;
 mod link;
 
 use super::steps::{Phase, Steps};
-use crate::case::{Case, Knobs};
+use crate::case::{Case, Host, Knobs};
 
 /// Collects them.
 pub(super) fn steps(case: &Case, steps: &mut Steps) {
@@ -25,7 +25,7 @@ fn nanos(value: u64) -> std::time::Duration {
 }
 
 fn knobs(case: &Case, steps: &mut Steps) {
-    for host in case.hosts.keys().copied() {
+    for host in Host::ALL.into_iter().filter(|host| case.hosts.contains_key(host)) {
         steps.add(Phase::Part, &format!("hosts.{host}"), move |case| {
             case.hosts.remove(&host);
         });

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::cost;
 use super::draw::Draw;
-use crate::case::{Case, Chunks, Congestion, Endpoint, Family, Host, Knobs, Pattern, Pause, Protocol, Syncookies};
+use crate::case::{
+    Case, Chunks, Congestion, Endpoint, Family, Host, Impairments, Knobs, Pattern, Pause, Protocol, Syncookies,
+};
 use crate::payload::Sender;
 
 /// Sizes where something changes, whatever the segment size.
@@ -75,7 +77,9 @@ pub(super) fn plan_stall(case: &mut Case, buffers_drawn: bool) -> Option<Sender>
     let who = draw.pick(&[Sender::Client, Sender::Server]);
     let reader = endpoint(case, who);
     if reader.options.rcvbuf.is_none() && (buffers_drawn || draw.chance(0.6)) {
-        reader.options.rcvbuf = Some(draw.bounded(&[8192, 16384, 65536], 4608, 65536) as u32);
+        let buffer = draw.bounded(&[8192, 16384, 65536], 4608, 65536) as u32;
+        reader.options.rcvbuf = Some(buffer);
+        reader.options.rcvlowat = reader.options.rcvlowat.map(|lowat| lowat.min(buffer / 2));
     }
     Some(who)
 }
@@ -129,7 +133,11 @@ pub(super) fn chunks(case: &mut Case) {
     for (who, writes, reads) in [(Sender::Client, client, server), (Sender::Server, server, client)] {
         for (bytes, write) in [(writes, true), (reads, false)] {
             if which >> nth & 1 == 1 {
-                let chunks = Chunks { pattern: pattern(&mut draw, bytes, segment), pauses: Vec::new() };
+                // A call below the low-water mark may have to wait for the acknowledgement of the one before it.
+                let waits =
+                    write && endpoint(case, who).options.notsent_lowat.is_some_and(|bytes| bytes < WHOLE as u32);
+                let calls = if waits { CALLS.min(cost::rounds(case)) } else { CALLS };
+                let chunks = Chunks { pattern: pattern(&mut draw, bytes, calls, segment), pauses: Vec::new() };
                 *(if write { &mut endpoint(case, who).write } else { &mut endpoint(case, who).read }) = chunks;
             }
             nth += 1;
@@ -137,13 +145,14 @@ pub(super) fn chunks(case: &mut Case) {
     }
 }
 
-/// A pattern that needs a bounded number of calls for `bytes` bytes.
-fn pattern(draw: &mut Draw, bytes: u64, segment: u32) -> Pattern {
-    let least = (bytes / CALLS).clamp(1, WHOLE) as u32;
+/// A pattern that needs about `calls` calls at most for `bytes` bytes.
+fn pattern(draw: &mut Draw, bytes: u64, calls: u64, segment: u32) -> Pattern {
+    let least = (bytes / calls).clamp(1, WHOLE) as u32;
     let segment64 = u64::from(segment);
     let sizes = [1, 2, 7, 100, segment64 - 1, segment64, segment64 + 1, 4096, 8191, 8192, 8193, 65_535, 65_536];
     let size = |draw: &mut Draw| draw.bounded(&sizes, u64::from(least), WHOLE) as u32;
     match draw.even(0, 9) {
+        0 | 1 if least == 1 && draw.chance(0.2) => Pattern::Fixed(1),
         0 | 1 => Pattern::Fixed(size(draw)),
         2 | 3 => {
             let most = size(draw).max(2 * least).min(WHOLE as u32);
@@ -153,7 +162,7 @@ fn pattern(draw: &mut Draw, bytes: u64, segment: u32) -> Pattern {
         4 | 5 => Pattern::PowersOfTwo {
             max: (least * 16).max(draw.pick(&[2, 64, 1024, 4096, 8192, 65_536])).next_power_of_two().min(65_536),
         },
-        6 | 7 => Pattern::Dribble { bytes: draw.bounded(&[1, 2, 100, 1448, 4096], 1, 4096) as u32 },
+        6 | 7 => Pattern::Dribble { bytes: draw.bounded(&[1, 2, 100, 1448, 4096], 1, calls.min(4096)) as u32 },
         8 => {
             let rest = draw.micros_log(100, 50_000);
             let most_rests = (PAUSES.as_micros() / 2 / rest.as_micros().max(1)).max(1) as u64;
@@ -245,6 +254,24 @@ fn some_knobs(draw: &mut Draw, host: Host, case: &Case) -> Knobs {
         }
     }
     knobs
+}
+
+/// Takes SYN cookies on every connect back where packets may overtake or vanish: a listener that keeps no state takes
+/// the first segment it sees after the SYN for the one that begins the stream, and answers any other with a reset.
+pub(super) fn spare_cookies(case: &mut Case) {
+    let harmless = |impairments: &Impairments| {
+        let Impairments { delay, rate, duplicate, .. } = impairments.clone();
+        *impairments == Impairments { delay, rate, duplicate, ..Impairments::default() }
+            && rate.is_none_or(|rate| rate.queue >= 64)
+    };
+    let links = case.links.values();
+    let in_order = case.is_loopback() || case.cpus == 1;
+    if !in_order || links.flat_map(|link| [&link.forward, &link.backward]).any(|way| !harmless(way)) {
+        for knobs in case.hosts.values_mut().filter(|knobs| knobs.syncookies == Syncookies::Always) {
+            knobs.syncookies = Syncookies::OnOverflow;
+        }
+        case.hosts.retain(|_, knobs| *knobs != Knobs::default());
+    }
 }
 
 /// Minimum, default and maximum of a buffer, up to `most`.

@@ -95,7 +95,7 @@ fn draw_kind(draw: &mut Draw, kind: Group, share: f64, to: &mut Impairments) {
             let kbit = draw.bounded(&[1_000, 3_000, 10_000, 100_000, 1_000_000], 500, 1_000_000) as u32;
             to.rate = Some(Rate { kbit, queue: draw.bounded(&[1, 2, 10, 100, 1000], 4, 1000) as u32 });
         }
-        Group::Outages => to.outages = outages(draw),
+        Group::Outages => to.outages = outages(draw, share),
         _ => unreachable!("{group:?} is no impairment", group = kind),
     }
 }
@@ -127,13 +127,16 @@ fn delay(draw: &mut Draw, share: f64) -> Duration {
     Duration::from_micros(draw.bounded(&[100, 1_000, 5_000, 10_000, 25_000, 50_000], 50, most))
 }
 
-fn outages(draw: &mut Draw) -> Vec<Outage> {
+/// One or two outages of at most 600 ms, shorter and single where other places have theirs as well.
+fn outages(draw: &mut Draw, share: f64) -> Vec<Outage> {
+    let most = (600.0 * share).max(50.0) as u64;
     let mut outages: Vec<Outage> = Vec::new();
-    for _ in 0..draw.pick(&[1, 1, 2]) {
+    for _ in 0..if share < 1.0 { 1 } else { draw.pick(&[1, 1, 2]) } {
         // Most transfers are over in a few milliseconds.
         let wait = if draw.chance(0.6) { draw.millis(0, 10) } else { draw.millis(0, 300) };
         let from = outages.last().map_or(wait, |last| last.to + wait + Duration::from_millis(5));
-        outages.push(Outage { from, to: from + Duration::from_millis(draw.bounded(&[50, 200, 201, 600], 50, 600)) });
+        let length = draw.bounded(&[50, 200, 201, 600], 50, most);
+        outages.push(Outage { from, to: from + Duration::from_millis(length) });
     }
     outages
 }

@@ -1,7 +1,6 @@
 //! What the machine offers beside its kernel.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -69,7 +68,7 @@ pub fn temporary(folder: &Path) -> Check {
 /// Whether the disk of `folder` has room. `good`: what to say before how much.
 fn space(what: &'static str, folder: &Path, good: &str) -> Check {
     let free = match statvfs(folder) {
-        Ok(disk) => u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size()) >> 20,
+        Ok(disk) => disk.blocks_available().saturating_mul(disk.fragment_size()) >> 20,
         Err(error) => {
             return Check::lacking(what, format!("{}: {error}", folder.display()), "choose a folder that is there");
         }
@@ -94,7 +93,7 @@ impl Tools {
     pub fn of_this_process() -> Tools {
         let home = |name: &str, below: &str| {
             let given = env::var_os(name).map(PathBuf::from);
-            given.unwrap_or_else(|| PathBuf::from(env::var_os("HOME").unwrap_or_else(OsString::new)).join(below))
+            given.unwrap_or_else(|| PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(below))
         };
         let mut path: Vec<PathBuf> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
         path.push(home("CARGO_HOME", ".cargo").join("bin"));

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use crate::case::{Direction, Fault, LinkId, Packet};
 use crate::observation::LinkStory;
 
+use super::engine::Remains;
 use super::identity::Identity;
 use super::packet::{Flags, View};
 use super::stage::{Fate, Nanos};
@@ -197,9 +198,7 @@ pub struct LinkLog {
 pub(super) struct Parts {
     pub id: LinkId,
     pub carrier: &'static str,
-    pub log: Log,
-    pub flows: Vec<[SocketAddr; 2]>,
-    pub faults: [(Vec<Fault>, u64); 2],
+    pub remains: Remains,
     pub began: SystemTime,
     pub missed: u64,
     pub trouble: Vec<String>,
@@ -207,7 +206,7 @@ pub(super) struct Parts {
 
 impl LinkLog {
     pub(super) fn new(parts: Parts) -> LinkLog {
-        let Parts { id, carrier, log, flows, faults, began, missed, trouble } = parts;
+        let Parts { id, carrier, remains: Remains { log, faults, flows }, began, missed, trouble } = parts;
         let story = LinkStory {
             carrier: carrier.to_owned(),
             packets: log.packets,
@@ -276,10 +275,9 @@ mod tests {
 
     /// The log of `engine`.
     fn log_of(engine: Engine) -> LinkLog {
-        let (log, faults, flows) = engine.finish();
         let began = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 123);
-        let (id, carrier) = (LinkId::Ns2Ns3, "tap");
-        LinkLog::new(Parts { id, carrier, log, flows, faults, began, missed: 0, trouble: Vec::new() })
+        let (id, carrier, remains) = (LinkId::Ns2Ns3, "tap", engine.finish());
+        LinkLog::new(Parts { id, carrier, remains, began, missed: 0, trouble: Vec::new() })
     }
 
     /// A handshake, then four segments with some damage.

@@ -146,7 +146,7 @@ impl Fate {
         let flip = self.flip.filter(|_| alive).map(|(bit, _)| (Action::Flip(bit), self.flip_for));
         let doubled = self.doubled.filter(|_| alive).map(|_| (Action::Duplicate, self.doubled_for));
         let shifted = (alive && self.shifted.is_some() && shift != 0)
-            .then(|| (if shift > 0 { Action::Late(nanos) } else { Action::Early(nanos) }, self.shifted_for));
+            .then_some((if shift > 0 { Action::Late(nanos) } else { Action::Early(nanos) }, self.shifted_for));
         [lost, flip, doubled, shifted].into_iter().flatten()
     }
 }
