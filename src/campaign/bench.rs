@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 use super::pool::{Done, Job, Pool};
 use super::shrink::{Failure, Limits};
 use crate::case::{Case, file};
@@ -46,8 +48,8 @@ pub struct Bench<'a> {
     tests: u64,
     reply: Sender<Done>,
     results: Receiver<Done>,
-    /// Texts of cases that did not fail.
-    passed: HashSet<String>,
+    /// Cases that did not fail, each by its [`digest`].
+    passed: HashSet<[u8; 32]>,
     others: BTreeMap<String, Failure>,
 }
 
@@ -95,7 +97,7 @@ impl<'a> Bench<'a> {
 
     /// Takes a case for one that does not fail, whatever it did in a single run.
     pub fn refuse(&mut self, case: &Case) {
-        self.passed.insert(file::to_text(case));
+        self.passed.insert(digest(case));
     }
 
     /// Forgets which cases passed: from now on they are given more attempts.
@@ -107,13 +109,7 @@ impl<'a> Bench<'a> {
     ///
     /// Later ones run while earlier ones are undecided, so the answer does not depend on which is fastest.
     pub fn first_failing(&mut self, candidates: &[Case], attempts: u32) -> Result<Option<(usize, Failure)>, Halt> {
-        let texts: Vec<String> = candidates.iter().map(file::to_text).collect();
         let mut progress = vec![Progress::default(); candidates.len()];
-        for (text, progress) in texts.iter().zip(&mut progress) {
-            if self.passed.contains(text) {
-                (progress.submitted, progress.answered) = (attempts, attempts);
-            }
-        }
         let mut tickets = BTreeMap::new();
         let mut best: Option<(usize, Failure)> = None;
         loop {
@@ -124,8 +120,16 @@ impl<'a> Bench<'a> {
             }
             while tickets.len() < self.pool.width() {
                 let Some(next) = progress[..end].iter().position(|one| one.submitted < attempts) else { break };
+                if progress[next].submitted == 0 && self.passed.contains(&digest(&candidates[next])) {
+                    (progress[next].submitted, progress[next].answered) = (attempts, attempts);
+                    continue;
+                }
                 progress[next].submitted += 1;
                 tickets.insert(self.submit(&candidates[next])?, next);
+            }
+            if tickets.is_empty() {
+                // All that was left is known to pass.
+                continue;
             }
             let Some(done) = self.receive(true)? else { continue };
             let mine = tickets.remove(&done.ticket);
@@ -144,7 +148,7 @@ impl<'a> Bench<'a> {
                 }
                 Some(failure) => discard(failure.evidence),
                 None if progress[index].answered >= attempts && !progress[index].failed => {
-                    self.passed.insert(texts[index].clone());
+                    self.passed.insert(digest(&candidates[index]));
                 }
                 None => {}
             }
@@ -227,6 +231,11 @@ impl<'a> Bench<'a> {
         }
         None
     }
+}
+
+/// What stands for a case: the digest of its text, because a list of faults can be long.
+fn digest(case: &Case) -> [u8; 32] {
+    Sha256::digest(file::to_text(case).as_bytes()).into()
 }
 
 /// Removes evidence that nobody needs. What resists goes with the scratch folder.
