@@ -142,7 +142,8 @@ fn the_cases_of_a_killed_campaign_are_kept_and_told_by_the_next() {
     campaign.until_busy();
     kill(campaign.pid(), Signal::SIGKILL).expect("it can be killed");
     let (_, _, ended) = campaign.end();
-    let in_flight = names(&ended.folder.path().join("findings/in-flight"));
+    let runs = ended.folder.path().join("findings/in-flight");
+    let in_flight: Vec<String> = names(&runs).iter().flat_map(|run| names(&runs.join(run))).collect();
     assert!(!in_flight.is_empty(), "cases were in flight");
     let (code, out, err) =
         common::run(&["run", "--cases", "1", "--pairing", "tcp>tcp", "--link", "plain"], ended.folder.path());

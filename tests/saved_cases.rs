@@ -32,7 +32,7 @@ fn known_cases_show_nothing_new() {
         assert!(record.note.is_some(), "{}: a known case says what is known", path.display());
         let verdict = common::verdict(&case);
         assert!(
-            verdict.kind == Kind::Pass || verdict.signature == record.signature,
+            verdict.kind == Kind::Pass || common::known().note(&verdict.signature).is_some(),
             "{}: {} instead of {}",
             path.display(),
             verdict.what,

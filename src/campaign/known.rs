@@ -39,7 +39,12 @@ struct Entry {
 }
 
 /// The cases that show bugs of kernels, as they are kept in `cases/known/`.
-const BUILT_IN: &[&str] = &[];
+const BUILT_IN: &[&str] = &[
+    include_str!("../../cases/known/fallback-hole.toml"),
+    include_str!("../../cases/known/fallback-truncation.toml"),
+    include_str!("../../cases/known/rcvlowat-stall.toml"),
+    include_str!("../../cases/known/syncookie-hole.toml"),
+];
 
 impl Known {
     /// What is known of the kernel that calls itself so (as `uname -rv` does): the cases of `cases/known/` that were seen
@@ -86,9 +91,7 @@ impl Known {
     /// The note on this signature, where it is known.
     pub fn note(&self, signature: &str) -> Option<&str> {
         let matches = |known: &str| match known.split_once('*') {
-            Some((beginning, end)) => {
-                signature.strip_prefix(beginning).is_some_and(|rest| rest.ends_with(end))
-            }
+            Some((beginning, end)) => signature.strip_prefix(beginning).is_some_and(|rest| rest.ends_with(end)),
             None => signature == known,
         };
         self.notes.iter().find(|(known, _)| matches(known)).map(|(_, note)| note.as_str())

@@ -17,6 +17,8 @@ pub struct Rules {
     pub judge: fn(&Case, &Observation) -> Verdict,
     /// Cases strictly simpler than this one, boldest first.
     pub candidates: fn(&Case) -> Vec<Case>,
+    /// Cases near this one that may fail more surely, nearest first.
+    pub steadier: fn(&Case) -> Vec<Case>,
     /// The case with these faults in place of everything random that its links do.
     pub explicit: fn(&Case, &Faults) -> Case,
     /// Reads the faults of a run from its evidence folder; `None` where it has none.
@@ -28,6 +30,7 @@ impl Default for Rules {
         Rules {
             judge: crate::oracle::judge,
             candidates: crate::case::simpler::candidates,
+            steadier: crate::case::steadier::candidates,
             explicit: crate::case::simpler::explicit,
             read_faults: |evidence| crate::agent::evidence::read_faults(evidence).ok(),
         }

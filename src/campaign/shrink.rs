@@ -1,7 +1,7 @@
 //! Shrinking: from a case that fails to the smallest one found that fails in the same way.
 //!
 //! 1. The case is run again a few times, to learn whether it fails for certain. Where it does not, every candidate is
-//!    given several attempts.
+//!    given several attempts, unless a case near it fails every time: then that one is shrunk.
 //! 2. Its parameters are made simpler, greedily, as long as a simpler case fails with the same signature, and about as
 //!    surely.
 //! 3. What its links did at random in the failing run is written out as single faults, and these are thinned out. For a
@@ -25,12 +25,12 @@ use crate::oracle::Verdict;
 use crate::report::Event;
 
 /// How often a finding is run again before anything is tried with it.
-const FIRST_RUNS: u32 = 5;
+const FIRST_RUNS: u32 = 10;
 
 /// How often a simpler case has to fail again, every time, before it is accepted for a finding that is certain.
 /// Without that the search drifts: of many candidates that fail now and then, one is always lucky, and the next search
 /// begins from there.
-const CONFIRM_RUNS: u32 = 4;
+const CONFIRM_RUNS: u32 = 9;
 
 /// How much a shrinking may cost. The verification at its end comes on top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,8 +224,11 @@ impl Shrinker<'_> {
         discard(failure.and_then(|failure| failure.evidence));
         self.set_rate(rate);
         // What hangs on the timing of losses and outages mostly gets surer as a list, and so cheaper to search.
-        if !rate.is_certain() {
+        if !self.rate.is_certain() {
             self.write_out_faults()?;
+        }
+        if !self.rate.is_certain() {
+            self.steady()?;
         }
         self.descend()?;
         if self.write_out_faults()? {
@@ -306,6 +309,21 @@ impl Shrinker<'_> {
             self.bench.refuse(&failure.case);
             discard(failure.evidence);
         }
+    }
+
+    /// Goes over to a case nearby that fails every time, where there is one.
+    fn steady(&mut self) -> Result<(), Ended> {
+        for candidate in (self.rules.steadier)(self.base()) {
+            match self.weigh(&candidate)? {
+                (rate, Some(failure)) if rate.is_certain() => {
+                    self.accept(failure)?;
+                    self.set_rate(rate);
+                    return Ok(());
+                }
+                (_, failure) => discard(failure.and_then(|failure| failure.evidence)),
+            }
+        }
+        Ok(())
     }
 
     /// Puts single faults in the place of what the links did at random. Whether there were any, and the case still

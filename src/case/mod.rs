@@ -15,6 +15,7 @@ mod names;
 
 pub mod file;
 pub mod simpler;
+pub mod steadier;
 pub mod strategy;
 pub mod validate;
 

@@ -12,6 +12,10 @@ use etherparse::{EtherType, IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice, TcpHeade
 /// The length of an Ethernet header, in bytes. Links carry no VLAN tags.
 pub const ETHERNET_HEADER: usize = 14;
 
+/// Where the bits of an IPv4 packet begin that may be flipped: behind the word with its version and the length of its
+/// header, which says what the header's checksum covers.
+const V4_CHECKED: u32 = 16;
+
 /// What one frame holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View<'a> {
@@ -20,7 +24,7 @@ pub struct View<'a> {
     /// The bits that may be flipped because a checksum certainly catches it, counted from the first bit behind the
     /// Ethernet header. Empty where there are none.
     ///
-    /// Over IPv4 that is the whole packet: its header has a checksum of its own. The header of IPv6 has none, and a
+    /// Over IPv4 that is all but the first word: its header has a checksum of its own. The header of IPv6 has none, and a
     /// router sends the packet elsewhere, or answers it, when it changes; so only what follows the header counts there.
     pub flippable: Range<u32>,
 }
@@ -107,7 +111,7 @@ impl<'a> View<'a> {
                 Segment::of(addresses, &packet[start..], end.checked_sub(start)?)
             })
             .flatten();
-        Some(View { segment, flippable: 0..end as u32 * 8 })
+        Some(View { segment, flippable: V4_CHECKED..end as u32 * 8 })
     }
 
     fn of_ipv6(packet: &'a [u8]) -> Option<View<'a>> {

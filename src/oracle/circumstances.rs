@@ -74,7 +74,11 @@ mod tests {
         case.client.options.rcvlowat = Some(2048);
         let mut seen = healthy::observation(&case);
         seen.end = End::Stalled { idle: Default::default() };
-        assert!(judge(&case, &seen).signature.ends_with(" (SO_RCVLOWAT on MPTCP)"), "{}", judge(&case, &seen).signature);
+        assert!(
+            judge(&case, &seen).signature.ends_with(" (SO_RCVLOWAT on MPTCP)"),
+            "{}",
+            judge(&case, &seen).signature
+        );
     }
 
     #[test]

@@ -110,13 +110,4 @@ mod tests {
         });
         assert_eq!(killed.expect("fork"), 128 + 9);
     }
-
-    #[test]
-    fn timer_slack_is_the_threads_own() {
-        let child = in_child(|| match prctl::get_timerslack() {
-            Ok(1) => Ok(()),
-            other => Err(format!("slack is {other:?}")),
-        });
-        assert_eq!(child.expect("fork"), 0);
-    }
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
+use whitewater::campaign::Known;
 use whitewater::case::Case;
+use whitewater::net::features;
 use whitewater::oracle::{Verdict, judge};
 use whitewater::world::World;
 use whitewater::world::host::{HostOptions, HostWorld};
@@ -46,6 +48,11 @@ pub fn host_world() -> &'static HostWorld {
 pub fn verdict(case: &Case) -> Verdict {
     let seen = host_world().run(case, &|_| None).expect("the case runs");
     judge(case, &seen)
+}
+
+/// What this kernel is known for.
+pub fn known() -> Known {
+    Known::of_kernel(&features::kernel().expect("the kernel tells its release"))
 }
 
 /// Every case file directly in `folder`, in order.
