@@ -19,7 +19,7 @@ use super::bench::{Bench, Halt, discard};
 use super::pool::Done;
 use super::rules::Rules;
 use super::store::{Place, StoreError};
-use super::verify::verify;
+use super::verify::{self, verify};
 use crate::case::{Case, Record, file};
 use crate::oracle::Verdict;
 use crate::report::Event;
@@ -175,16 +175,34 @@ pub fn shrink(
 ) -> Result<Outcome, StoreError> {
     let mut shrinker =
         Shrinker { bench, rules, trail: vec![failure], place, on_step, rate: Rate { failed: 1, runs: 1 } };
-    let searched = shrinker.search();
-    let budget_spent = match searched {
-        Ok(()) => false,
-        Err(Ended::Halted(Halt::Budget)) => true,
-        Err(Ended::Halted(Halt::Stopped)) => return Ok(shrinker.outcome(None, false)),
-        Err(Ended::Failed(error)) => return Err(error),
+    let mut budget_spent = match halted(shrinker.search())? {
+        None => false,
+        Some(Halt::Budget) => true,
+        Some(Halt::Stopped) => return Ok(shrinker.outcome(None, false)),
     };
-    match verify(&mut shrinker.bench, &shrinker.trail, place) {
+    let mut seen = verify(&mut shrinker.bench, &shrinker.trail, place);
+    if matches!(&seen, Ok(seen) if !verify::is_sure(seen)) {
+        match halted(shrinker.start_over_steadier())? {
+            Some(Halt::Stopped) => return Ok(shrinker.outcome(None, budget_spent)),
+            Some(Halt::Budget) => budget_spent = true,
+            None => {}
+        }
+        if shrinker.trail.len() > 1 {
+            seen = verify(&mut shrinker.bench, &shrinker.trail, place);
+        }
+    }
+    match seen {
         Ok(seen) => Ok(shrinker.outcome(Some(seen), budget_spent)),
         Err(Ended::Halted(_)) => Ok(shrinker.outcome(None, budget_spent)),
+        Err(Ended::Failed(error)) => Err(error),
+    }
+}
+
+/// What halted a part of the search, where something did and it was no failure of ours.
+fn halted(part: Result<(), Ended>) -> Result<Option<Halt>, StoreError> {
+    match part {
+        Ok(()) => Ok(None),
+        Err(Ended::Halted(halt)) => Ok(Some(halt)),
         Err(Ended::Failed(error)) => Err(error),
     }
 }
@@ -309,6 +327,19 @@ impl Shrinker<'_> {
             self.bench.refuse(&failure.case);
             discard(failure.evidence);
         }
+    }
+
+    /// Searches once more from a case that is near the finding and fails every time, where there is one: what the first
+    /// search came to does not. Else only the finding is left in the trail.
+    fn start_over_steadier(&mut self) -> Result<(), Ended> {
+        self.trail.truncate(1);
+        self.bench.forget();
+        self.rate = Rate { failed: 1, runs: 2 };
+        self.steady()?;
+        if self.rate.is_certain() {
+            self.descend()?;
+        }
+        Ok(())
     }
 
     /// Goes over to a case nearby that fails every time, where there is one.
