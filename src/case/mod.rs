@@ -5,7 +5,7 @@
 //! random in it comes from its [`Seed`]. [`Case::default`] is the plainest case there is (TCP over loopback, nothing to
 //! send, nothing in the way), and everything a file leaves out has its value from there.
 //!
-//! This room holds the data, its text form ([`file`]), the generators ([`strategy`]) and the steps towards simpler
+//! This room holds the data, its text form ([`mod@file`]), the generators ([`strategy`]) and the steps towards simpler
 //! cases ([`simpler`]). It runs nothing and judges nothing.
 
 mod endpoint;

@@ -1,4 +1,4 @@
-//! Endpoints: the two programs that talk. They open sockets as the case says, let the [`copier`](crate::copier) move
+//! Endpoints: the two programs that talk. They open sockets as the case says, let the [`crate::copier`] move
 //! the bytes, and tell their [`Story`].
 //!
 //! An endpoint runs on a thread of its own that has entered its host's namespace. It judges nothing: an error ends its

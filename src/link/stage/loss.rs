@@ -3,7 +3,7 @@
 //! The bursts are a Gilbert-Elliott chain over the *position* of a packet in its stream, not over time: the state at cell
 //! 17 is the same whenever and however often a run comes by. Each carriage has a chain of its own, so retransmissions
 //! meet bursts of their own; so have acknowledgements and packets that carry no cell's first byte, by the cell that their
-//! offset lies in. A chain begins anew, from its stationary distribution, every [`BLOCK`] cells: that bounds what has to
+//! offset lies in. A chain begins anew, from its stationary distribution, every `BLOCK` cells: that bounds what has to
 //! be computed for one packet, however far its offset jumps.
 
 use std::collections::HashMap;

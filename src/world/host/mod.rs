@@ -1,6 +1,6 @@
 //! The host world: cases on this machine's kernel, in real time.
 //!
-//! A [`HostWorld`] owns one small process, the [`nursery`], in a user namespace of its own, which needs no privilege.
+//! A [`HostWorld`] owns one small process, the nursery, in a user namespace of its own, which needs no privilege.
 //! For each case the nursery forks an agent, which makes its network namespaces and is gone with them when the case is
 //! over, however it ends. What ends the world, be it a kill -9, ends the nursery, and the nursery's end ends every
 //! agent.
