@@ -102,7 +102,7 @@ impl Shrinking {
 }
 
 /// How many cases run at once for each CPU where nobody says: most of them wait, and a case that waits costs no CPU.
-const JOBS_PER_CPU: usize = 4;
+const JOBS_PER_CPU: usize = 8;
 
 /// The most cases that run at once.
 pub const JOBS_MAX: usize = 1024;

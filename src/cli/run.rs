@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::campaign::{self, Campaign, Known, Options, Rules};
 use crate::case::strategy;
 use crate::endpoint::plant::Plant;
+use crate::net::features;
 use crate::report::json::JsonLines;
 use crate::report::terminal::Terminal;
 use crate::report::{Event, Report};
@@ -50,7 +51,7 @@ pub struct Args {
     #[command(flatten)]
     shrinking: Shrinking,
 
-    /// Run so many cases at once; one that waits costs no CPU [default: 4 for each CPU]
+    /// Run so many cases at once; one that waits costs no CPU [default: 8 for each CPU]
     #[arg(long, value_name = "N", env = "WHITEWATER_JOBS", hide_env_values = true, help_heading = "Running", value_parser = options::jobs)]
     jobs: Option<usize>,
 
@@ -109,7 +110,11 @@ pub fn run(args: &Args) -> ExitCode {
         Err(error) => return exit::fail(exit::UNABLE, error),
     };
     let stop = interrupt::flag(&world);
-    let space = args.filters.space();
+    let mut space = args.filters.space();
+    if let Err(error) = features::has_mptcp() {
+        eprintln!("note: only TCP is drawn: {error}");
+        space = space.without_mptcp();
+    }
     let campaign = Campaign {
         world,
         rules: Rules::default(),

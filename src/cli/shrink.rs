@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Run so many candidates at once [default: 4 for each CPU]
+    /// Run so many candidates at once [default: 8 for each CPU]
     #[arg(long, value_name = "N", env = "WHITEWATER_JOBS", hide_env_values = true, value_parser = options::jobs)]
     jobs: Option<usize>,
 
