@@ -159,7 +159,8 @@ impl Errand<'_> {
         let mut checker = Checker::new(seed, incoming, expected);
 
         let plan = self.plan();
-        let mut wire = Planted::new(Wire::new(socket), self.plant, seed, plan.send, self.stop);
+        let plant = self.plant.filter(|plant| plant.errs(self.side));
+        let mut wire = Planted::new(Wire::new(socket), plant, seed, plan.send, self.stop);
         let tampering = wire.tampering();
         let outcome = copier::drive(
             plan,

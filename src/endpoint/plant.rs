@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::str::FromStr;
+use std::time::Duration;
 
 use nix::poll::PollFlags;
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::wire::{Wire, wait};
 use crate::copier::Socket;
 use crate::observation::MptcpState;
-use crate::payload::Payload;
+use crate::payload::{Payload, Sender};
 use crate::seed::Seed;
 
 /// A way to err.
@@ -33,7 +34,8 @@ pub enum Plant {
     StopAfterZeroWindow,
     /// The sending side is never shut down.
     ForgetShutdown,
-    /// What was read last is written in place of what is to be sent.
+    /// What was read last is written in place of what is to be sent. Only the server errs, and it waits a moment for
+    /// something to read before it writes.
     LeakDirection,
     /// A read that would block counts as the end of the stream.
     EagainIsEnd,
@@ -55,6 +57,11 @@ impl Plant {
         Plant::EagainIsEnd,
         Plant::TwoLosses,
     ];
+
+    /// Whether the endpoint on this side errs.
+    pub(super) fn errs(self, side: Sender) -> bool {
+        self != Plant::LeakDirection || side == Sender::Server
+    }
 
     fn name(self) -> &'static str {
         match self {
@@ -96,6 +103,9 @@ const SWAP_BLOCK: u64 = 1448;
 const LEAK_MIN: usize = 16;
 /// The most.
 const LEAK_MAX: usize = 64;
+/// How many times it lets a write wait for something to overhear, and how long each time.
+const LEAK_WAITS: u32 = 20;
+const LEAK_WAIT: Duration = Duration::from_millis(10);
 
 /// What a plant does to the bytes before they are written.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +147,8 @@ pub(super) struct Planted<'a> {
     written: u64,
     /// What was read last, for [`Plant::LeakDirection`].
     overheard: Vec<u8>,
+    /// How many more times a write may wait for that.
+    waits: u32,
     /// The last byte of a short write, for [`Plant::RepeatAfterShortWrite`].
     again: Option<u8>,
 }
@@ -146,7 +158,7 @@ impl<'a> Planted<'a> {
     pub(super) fn new(wire: Wire, plant: Option<Plant>, seed: Seed, total: u64, stop: BorrowedFd<'a>) -> Planted<'a> {
         let flip_at = (plant == Some(Plant::FlipBit) && total > 0).then(|| seed.stream("plant").below(total));
         let tampering = Tampering { plant, total, flip_at };
-        Planted { wire, plant, tampering, stop, written: 0, overheard: Vec::new(), again: None }
+        Planted { wire, plant, tampering, stop, written: 0, overheard: Vec::new(), waits: LEAK_WAITS, again: None }
     }
 
     pub(super) fn tampering(&self) -> Tampering {
@@ -171,9 +183,15 @@ impl<'a> Planted<'a> {
 
     fn leak(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let length = self.overheard.len().min(buffer.len());
+        if self.overheard.len() < LEAK_MIN && self.waits > 0 {
+            self.waits -= 1;
+            std::thread::sleep(LEAK_WAIT);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         if length < LEAK_MIN {
             return self.wire.write(buffer);
         }
+        self.waits = 0;
         let taken = self.wire.write(&self.overheard[..length])?;
         self.overheard.clear();
         Ok(taken)
