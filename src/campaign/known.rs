@@ -90,11 +90,17 @@ impl Known {
 
     /// The note on this signature, where it is known.
     pub fn note(&self, signature: &str) -> Option<&str> {
-        let matches = |known: &str| match known.split_once('*') {
-            Some((beginning, end)) => signature.strip_prefix(beginning).is_some_and(|rest| rest.ends_with(end)),
-            None => signature == known,
-        };
-        self.notes.iter().find(|(known, _)| matches(known)).map(|(_, note)| note.as_str())
+        self.notes.iter().find(|(known, _)| matches(known, signature)).map(|(_, note)| note.as_str())
+    }
+}
+
+/// Whether `text` is what `pattern` says, in which a `*` stands for anything.
+fn matches(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((beginning, rest)) => text.strip_prefix(beginning).is_some_and(|text| {
+            text.char_indices().map(|(at, _)| &text[at..]).chain([""]).any(|text| matches(rest, text))
+        }),
     }
 }
 
@@ -106,6 +112,16 @@ fn series(kernel: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (pattern, text) in [("a", "a"), ("*", ""), ("a*", "ab"), ("* b (*c)", "x b (y, c)"), ("a*a", "aa")] {
+            assert!(matches(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [("a", "ab"), ("a*a", "a"), ("* b (*c)", "x b (c, y)"), ("*b", "ba")] {
+            assert!(!matches(pattern, text), "{pattern} {text}");
+        }
+    }
 
     #[test]
     fn every_known_case_is_built_in_and_says_what_is_known() {
