@@ -29,11 +29,10 @@ fn falls_back(run: &Run<'_>) -> bool {
 
 /// Whether a reader on an MPTCP socket wants to be woken for so many bytes at once only.
 fn waits_for_low_water(run: &Run<'_>) -> bool {
-    !falls_back(run)
-        && BOTH.into_iter().any(|side| {
-            let options = &run.endpoint(side).options;
-            run.story(side).mptcp.is_some() && options.rcvlowat.is_some_and(|bytes| bytes > 1)
-        })
+    BOTH.into_iter().any(|side| {
+        let options = &run.endpoint(side).options;
+        run.story(side).mptcp.is_some() && options.rcvlowat.is_some_and(|bytes| bytes > 1)
+    })
 }
 
 /// Whether the server made its connection from a SYN cookie.
