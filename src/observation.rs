@@ -101,7 +101,7 @@ pub struct CallError {
     pub call: String,
     /// The name of the errno: `ECONNRESET`, ...
     pub errno: String,
-    /// How many bytes had been sent and received before.
+    /// How many bytes had been sent before.
     pub sent: u64,
     /// How many bytes had been received before.
     pub received: u64,

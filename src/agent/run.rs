@@ -18,7 +18,7 @@ use crate::copier::Progress;
 use crate::endpoint::plant::Plant;
 use crate::endpoint::{self, Rendezvous, endpoint_of};
 use crate::link::Relay;
-use crate::net::{NetError, counters};
+use crate::net::{NetError, counters, features};
 use crate::observation::{End, HostStory, Observation, SocketState, Story, Timings};
 use crate::oracle::Expectation;
 use crate::payload;
@@ -86,7 +86,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
         links: links.iter().map(|log| (log.id, log.story.clone())).collect::<BTreeMap<LinkId, _>>(),
         trouble: seen,
         kernel_log: Vec::new(),
-        kernel: kernel(),
+        kernel: features::kernel()?,
         timings: Timings { setup: built - start, transfer: moved - built, settle: settled - moved },
     };
     Ok((observation, Evidence { links }))
@@ -209,12 +209,4 @@ fn hosts(
             Ok((host, HostStory { counters, stalled_sockets, left_sockets }))
         })
         .collect()
-}
-
-/// The kernel: release and version, as `uname -rv` shows them.
-fn kernel() -> String {
-    match nix::sys::utsname::uname() {
-        Ok(name) => format!("{} {}", name.release().to_string_lossy(), name.version().to_string_lossy()),
-        Err(errno) => format!("unknown: {errno}"),
-    }
 }

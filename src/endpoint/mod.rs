@@ -144,7 +144,7 @@ impl Errand<'_> {
             shut_down,
             pause: self.case.ending.pause,
             seed: self.case.seed,
-            name: name(self.side),
+            name: self.side.name(),
         }
     }
 
@@ -153,8 +153,8 @@ impl Errand<'_> {
         story.connected = true;
         let seed = self.case.seed;
         let outgoing = StreamId { sender: self.side, connection: 0 };
-        let incoming = StreamId { sender: peer(self.side), connection: 0 };
-        let expected = endpoint_of(self.case, peer(self.side)).payload;
+        let incoming = StreamId { sender: self.side.peer(), connection: 0 };
+        let expected = endpoint_of(self.case, self.side.peer()).payload;
         let payload = Payload::new(seed, outgoing);
         let mut checker = Checker::new(seed, incoming, expected);
 
@@ -210,20 +210,6 @@ pub fn endpoint_of(case: &Case, side: payload::Sender) -> &Endpoint {
     match side {
         payload::Sender::Client => &case.client,
         payload::Sender::Server => &case.server,
-    }
-}
-
-fn peer(side: payload::Sender) -> payload::Sender {
-    match side {
-        payload::Sender::Client => payload::Sender::Server,
-        payload::Sender::Server => payload::Sender::Client,
-    }
-}
-
-fn name(side: payload::Sender) -> &'static str {
-    match side {
-        payload::Sender::Client => "client",
-        payload::Sender::Server => "server",
     }
 }
 

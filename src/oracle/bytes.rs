@@ -1,6 +1,6 @@
 //! Whether the bytes that arrived are the bytes that were sent: Corrupt, Truncated, Extra.
 
-use super::{BOTH, Kind, Run, Verdict, errors, name, other};
+use super::{BOTH, Kind, Run, Verdict, errors};
 use crate::payload::{Damage, Mismatch, Sender};
 
 /// Looks at what either endpoint received. Wrong bytes in the middle come before a wrong length: they may cause it.
@@ -12,8 +12,8 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
 
 /// Looks at what `sender` sent.
 fn stream(run: &Run<'_>, sender: Sender) -> Option<Verdict> {
-    let mismatch = run.story(other(sender)).mismatch.clone().or_else(|| length(run, sender))?;
-    let direction = format!("{}>{}", name(sender), name(other(sender)));
+    let mismatch = run.story(sender.peer()).mismatch.clone().or_else(|| length(run, sender))?;
+    let direction = format!("{}>{}", sender.name(), sender.peer().name());
     let Mismatch { kind, offset, length, expected, received, .. } = &mismatch;
     match kind {
         Damage::Truncated if broke_off(run, sender) => None,
@@ -41,7 +41,7 @@ fn broke_off(run: &Run<'_>, sender: Sender) -> bool {
 
 /// A wrong length that nobody named: the receiver saw the end of the stream elsewhere than after its last byte.
 fn length(run: &Run<'_>, sender: Sender) -> Option<Mismatch> {
-    let receiver = run.story(other(sender));
+    let receiver = run.story(sender.peer());
     let (expected, received) = (run.endpoint(sender).payload, receiver.received);
     let kind = match received {
         more if more > expected => Damage::Extra,

@@ -4,7 +4,7 @@
 //! endpoint. A counter that a kernel does not have counts as one that did not move, so rules that demand movement are
 //! few.
 
-use super::{BOTH, Kind, Run, Verdict, fallback, losses, name};
+use super::{BOTH, Kind, Run, Verdict, fallback, losses};
 use crate::case::{Action, Protocol, Syncookies};
 use crate::payload::Sender;
 
@@ -75,7 +75,7 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
 fn broken(run: &Run<'_>, rule: &Rule) -> Option<Verdict> {
     let Rule { counter, side, must, .. } = rule;
     BOTH.into_iter().filter(|each| side.is(*each)).find_map(|each| {
-        let (grown, name) = (run.counter(each, counter), name(each));
+        let (grown, name) = (run.counter(each, counter), each.name());
         let looks = match must {
             Must::Rest if grown != 0 => format!("{counter} moved at the {name}"),
             Must::Grow if grown <= 0 => format!("{counter} did not move at the {name}"),

@@ -1,7 +1,7 @@
 //! Whether a transfer that came to its end did so in order at both ends: each sent everything, shut down, and saw the
 //! end of the other's stream.
 
-use super::{BOTH, Kind, Run, Verdict, name};
+use super::{BOTH, Kind, Run, Verdict};
 use crate::payload::Sender;
 
 /// Looks at both endpoints of a run that finished without errors.
@@ -10,7 +10,7 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
 }
 
 fn endpoint(run: &Run<'_>, side: Sender) -> Option<Verdict> {
-    let (story, name) = (run.story(side), name(side));
+    let (story, name) = (run.story(side), side.name());
     let payload = run.endpoint(side).payload;
     let (kind, looks) = match story {
         story if !story.connected => (Kind::Reset, "never connected"),

@@ -3,7 +3,7 @@
 //! The agent must have both endpoints' stories complete before it closes either socket: the close of one end would
 //! otherwise show as a reset of the other.
 
-use super::{BOTH, Kind, Run, Verdict, name};
+use super::{BOTH, Kind, Run, Verdict};
 use crate::observation::{CallError, End};
 use crate::payload::Sender;
 
@@ -41,10 +41,10 @@ fn is_reset(error: &CallError) -> bool {
 fn reset(side: Sender, error: &CallError) -> Verdict {
     let CallError { call, errno, sent, received } = error;
     let looks = match is_reset(error) {
-        true => format!("{} lost its connection", name(side)),
-        false => format!("{} {call} {errno}", name(side)),
+        true => format!("{} lost its connection", side.name()),
+        false => format!("{} {call} {errno}", side.name()),
     };
-    let what = format!("{}: {call} failed with {errno} after {sent} bytes sent and {received} received", name(side));
+    let what = format!("{}: {call} failed with {errno} after {sent} bytes sent and {received} received", side.name());
     Verdict::of(Kind::Reset, &looks, what)
 }
 

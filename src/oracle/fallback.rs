@@ -1,6 +1,6 @@
 //! Whether MPTCP stayed MPTCP where nothing in the case explains a fallback to TCP: UnexpectedFallback.
 
-use super::{BOTH, Kind, Run, Verdict, name};
+use super::{BOTH, Kind, Run, Verdict};
 use crate::payload::Sender;
 
 /// Counters that move when a connection falls back (net/mptcp/mib.c). Newer kernels have more of them than older ones.
@@ -39,15 +39,15 @@ fn reported(run: &Run<'_>, side: Sender) -> Option<Verdict> {
         (false, false) => "never got the peer's key",
         (false, true) => return None,
     };
-    let what = format!("the {} {looks}, and nothing in the case explains it", name(side));
-    Some(Verdict::of(Kind::UnexpectedFallback, &format!("{} {looks}", name(side)), what))
+    let what = format!("the {} {looks}, and nothing in the case explains it", side.name());
+    Some(Verdict::of(Kind::UnexpectedFallback, &format!("{} {looks}", side.name()), what))
 }
 
 /// What the kernel counted.
 fn counted(run: &Run<'_>, side: Sender) -> Option<Verdict> {
     let sign = SIGNS.iter().find(|sign| run.counter(side, &format!("MPTcpExt.{sign}")) > 0)?;
-    let what = format!("the {}'s host counted MPTcpExt.{sign}, and nothing in the case explains it", name(side));
-    Some(Verdict::of(Kind::UnexpectedFallback, &format!("{} MPTcpExt.{sign}", name(side)), what))
+    let what = format!("the {}'s host counted MPTcpExt.{sign}, and nothing in the case explains it", side.name());
+    Some(Verdict::of(Kind::UnexpectedFallback, &format!("{} MPTcpExt.{sign}", side.name()), what))
 }
 
 #[cfg(test)]

@@ -88,22 +88,6 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The other endpoint.
-fn other(side: Sender) -> Sender {
-    match side {
-        Sender::Client => Sender::Server,
-        Sender::Server => Sender::Client,
-    }
-}
-
-/// The name of an endpoint.
-fn name(side: Sender) -> &'static str {
-    match side {
-        Sender::Client => "client",
-        Sender::Server => "server",
-    }
-}
-
 /// Trouble of ours: the run is worthless as evidence.
 fn trouble(run: &Run<'_>) -> Option<Verdict> {
     run.seen.trouble.first().map(|trouble| Verdict::harness_error(trouble))
