@@ -80,6 +80,15 @@ pub struct Story {
     pub received: u64,
     /// How what it read differs from what was sent.
     pub mismatch: Option<Mismatch>,
+    /// Whether it left before its time, as the case says.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub left: bool,
+    /// Whether bytes lay unread when it left.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unread: bool,
+    /// How many connections it has brought to their end. The other figures are those of the last one it began.
+    #[serde(default)]
+    pub rounds: u8,
     /// Whether it has shut down its sending side.
     pub shut_down: bool,
     /// Whether it has seen the end of the peer's stream.
@@ -189,4 +198,8 @@ pub struct Timings {
     pub transfer: Duration,
     /// Until sockets and links had settled.
     pub settle: Duration,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }

@@ -1,10 +1,11 @@
 //! What a case says about one endpoint.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Host, Io, is_default};
+use super::{Change, Host, Io, SocketOption, is_default};
 
 /// The protocol that an endpoint asks its socket for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -159,6 +160,24 @@ pub struct SocketOptions {
     /// TCP_CONGESTION.
     #[serde(skip_serializing_if = "is_default")]
     pub congestion: Option<Congestion>,
+    /// TCP Fast Open. On the client: the first bytes go with the SYN (sendto(2) with MSG_FASTOPEN), if it has a cookie of an
+    /// earlier connection. On the server: TCP_FASTOPEN; it takes them where `tcp_fastopen` of its host lets it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub fastopen: bool,
+    /// Others, set before connect or listen.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra: BTreeMap<SocketOption, u32>,
+    /// Those that change in the middle of the transfer, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+}
+
+impl SocketOptions {
+    /// The least value that an option of [`SocketOptions::extra`] or [`SocketOptions::changes`] is ever set to.
+    pub fn smallest(&self, option: SocketOption) -> Option<u32> {
+        let later = self.changes.iter().filter(|change| change.option == option).map(|change| change.value);
+        later.chain(self.extra.get(&option).copied()).min()
+    }
 }
 
 /// A congestion control algorithm that mainline kernels carry.

@@ -37,7 +37,7 @@ enum Must {
     Grow,
 }
 
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 15] = [
     // A damaged packet is the only one whose checksum can be wrong: links carry frames with full checksums.
     Rule { counter: "Tcp.InCsumErrors", side: Side::Each, when: undamaged, must: Must::Rest },
     // TCP's checksum drops what a link damages, so nothing wrong ever reaches the check of a DSS checksum ...
@@ -57,6 +57,8 @@ const RULES: [Rule; 14] = [
     // An orderly end needs no RST, and a connection that falls back to TCP ends like TCP.
     Rule { counter: "Tcp.EstabResets", side: Side::Each, when: plain, must: Must::Rest },
     Rule { counter: "Tcp.OutRsts", side: Side::Each, when: plain, must: Must::Rest },
+    // Data in a SYN is taken where the server asks for it, and nowhere else.
+    Rule { counter: "TcpExt.TCPFastOpenPassive", side: Side::Server, when: no_fast_open, must: Must::Rest },
     Rule { counter: "TcpExt.SyncookiesSent", side: Side::Server, when: no_cookies, must: Must::Rest },
     Rule { counter: "TcpExt.SyncookiesSent", side: Side::Server, when: only_cookies, must: Must::Grow },
 ];
@@ -124,12 +126,16 @@ fn plain(run: &Run<'_>) -> bool {
     let clean = losses::directions(run.case).all(|impairments| impairments == Default::default());
     let quiet = run.case.cpus == 1 && run.case.refusals == 0 && !fallback::too_slow(run);
     let once = BOTH.into_iter().all(|side| run.counter(side, "Tcp.RetransSegs") == 0);
-    clean && quiet && once && !run.case.is_mptcp()
+    clean && quiet && once && !run.case.is_mptcp() && run.case.ending.leave.is_none() && !run.case.rounds.reuse
 }
 
 /// With cookies on overflow only, the length of the listener's queue decides: that is not in the case.
 fn no_cookies(run: &Run<'_>) -> bool {
     run.case.knobs(run.case.server.host).syncookies == Syncookies::Off
+}
+
+fn no_fast_open(run: &Run<'_>) -> bool {
+    !(run.case.client.options.fastopen && run.case.server.options.fastopen)
 }
 
 fn only_cookies(run: &Run<'_>) -> bool {

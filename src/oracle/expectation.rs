@@ -25,8 +25,12 @@ pub struct Expectation {
     pub may_fall_back: bool,
     /// Whether the kernel may give up the connection (ETIMEDOUT and what follows from it).
     pub may_time_out: bool,
+    /// Whether the news that an endpoint has left may be lost, or the connection be reset before it was accepted.
+    pub may_miss_the_end: bool,
     /// Whether a packet damaged on the way may draw an ICMPv6 error that ends the connect.
     pub may_fail_to_connect: bool,
+    /// Whether the client's first write connects, and has the errors of a connect.
+    pub connects_by_writing: bool,
 }
 
 /// After so long without an answer a kernel may give up: a listener forgets a SYN that it has answered after 63 s
@@ -49,7 +53,10 @@ impl Expectation {
             settle: settle(case),
             may_fall_back: may_fall_back(case),
             may_time_out: silence::blackout(case) > KERNEL_PATIENCE,
+            may_miss_the_end: case.ending.leave.is_some()
+                && (is_disturbed(case) || losses::directions(case).any(|way| way.rate.is_some())),
             may_fail_to_connect: may_fail_to_connect(case),
+            connects_by_writing: case.client.options.fastopen,
         }
     }
 
@@ -63,7 +70,7 @@ impl Expectation {
             // A host that has given up answers what still arrives with a RST.
             "ETIMEDOUT" | "ECONNRESET" | "EPIPE" if self.may_time_out => true,
             "EHOSTUNREACH" | "EPROTO" | "ENETUNREACH" | "ECONNREFUSED" | "EMSGSIZE" | "EACCES" => {
-                self.may_fail_to_connect && error.call == "connect"
+                self.may_fail_to_connect && (error.call == "connect" || self.connects_by_writing)
             }
             _ => false,
         }
@@ -83,6 +90,11 @@ fn settle(case: &Case) -> Duration {
 /// an MTU, offloads. SYN cookies carry MPTCP, and ends that disagree about DSS checksums use them (RFC 8684 section
 /// 3.1). Two CPUs count because veth then reorders by itself.
 fn may_fall_back(case: &Case) -> bool {
+    !case.is_mptcp() || is_disturbed(case) || silence::round_trip(case) > SLOW_HANDSHAKE
+}
+
+/// Whether packets may be lost, come out of order, come late or come twice.
+fn is_disturbed(case: &Case) -> bool {
     let disturbed = |impairments: &Impairments| {
         impairments.jitter.is_some()
             || impairments.reorder.is_some()
@@ -90,11 +102,7 @@ fn may_fall_back(case: &Case) -> bool {
             || !impairments.outages.is_empty()
             || !impairments.faults.is_empty()
     };
-    !case.is_mptcp()
-        || case.cpus > 1
-        || losses::any(case)
-        || losses::directions(case).any(|impairments| disturbed(&impairments))
-        || silence::round_trip(case) > SLOW_HANDSHAKE
+    case.cpus > 1 || losses::any(case) || losses::directions(case).any(|impairments| disturbed(&impairments))
 }
 
 /// Whether a flipped bit may end a connect.

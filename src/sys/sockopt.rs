@@ -70,6 +70,32 @@ pub fn set_int(socket: &impl AsFd, level: libc::c_int, name: libc::c_int, value:
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Sets TCP_ULP.
+pub fn set_upper_layer(socket: &impl AsFd, name: &str) -> io::Result<()> {
+    // SAFETY: the kernel reads as many bytes of `name` as its length says.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_ULP,
+            name.as_ptr().cast(),
+            name.len() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes a connected socket back to where it was before connect, as connect(2) to AF_UNSPEC does.
+pub fn disconnect(socket: &impl AsFd) -> io::Result<()> {
+    // SAFETY: struct sockaddr is plain data; all zeros is one of its values.
+    let mut nowhere: libc::sockaddr = unsafe { zeroed() };
+    nowhere.sa_family = libc::AF_UNSPEC as libc::sa_family_t;
+    let length = size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: `nowhere` is a sockaddr of that length for as long as the call lasts.
+    let result = unsafe { libc::connect(socket.as_fd().as_raw_fd(), &raw const nowhere, length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Reads an option of plain data. What an older kernel does not fill stays zero.
 fn get<T: Copy>(socket: &impl AsFd, level: libc::c_int, name: libc::c_int) -> io::Result<T> {
     // SAFETY: only types of integers alone are asked for here, which all zeros are a value of.

@@ -121,7 +121,7 @@ pub fn io(io: Io) -> Option<String> {
 /// Socket options, where there are any: `SO_SNDBUF 4608, TCP_NODELAY`.
 pub fn options(options: &SocketOptions) -> Option<String> {
     let SocketOptions { sndbuf, rcvbuf, sndbuf_late, rcvbuf_late, nodelay, cork, .. } = options;
-    let SocketOptions { notsent_lowat, rcvlowat, maxseg, congestion, .. } = options;
+    let SocketOptions { notsent_lowat, rcvlowat, maxseg, congestion, fastopen, extra, changes, .. } = options;
     let value = |name: &str, value: &Option<u32>| value.map(|value| format!("{name} {value}"));
     let late = |name: &str, value: &Option<u32>| value.map(|value| format!("{name} {value} once connected"));
     let set = |name: &str, on: &bool| on.then(|| name.to_owned());
@@ -136,8 +136,13 @@ pub fn options(options: &SocketOptions) -> Option<String> {
         value("SO_RCVLOWAT", rcvlowat),
         value("TCP_MAXSEG", &maxseg.map(u32::from)),
         congestion.map(|congestion| format!("TCP_CONGESTION {}", congestion.name())),
+        set("TCP Fast Open", fastopen),
     ];
-    let all: Vec<String> = all.into_iter().flatten().collect();
+    let extra = extra.iter().map(|(option, value)| format!("{option} {value}"));
+    let changes = changes
+        .iter()
+        .map(|change| format!("{} {} once {} are {}", change.option, change.value, size(change.at), change.of));
+    let all: Vec<String> = all.into_iter().flatten().chain(extra).chain(changes).collect();
     (!all.is_empty()).then(|| all.join(", "))
 }
 

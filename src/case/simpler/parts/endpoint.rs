@@ -131,6 +131,21 @@ fn options(name: &str, options: &SocketOptions, which: Which, steps: &mut Steps)
     off("rcvlowat", |options| options.rcvlowat = None);
     off("maxseg", |options| options.maxseg = None);
     off("congestion", |options| options.congestion = None);
+    off("fastopen", |options| options.fastopen = false);
+    for option in options.extra.keys().copied() {
+        steps.add(Phase::Field, &format!("{name}.extra.{option}"), move |case| {
+            which(case).options.extra.remove(&option);
+        });
+    }
+    let field = format!("{name}.changes");
+    steps.list(&field, options.changes.len(), move |case, chunk| {
+        which(case).options.changes.drain(chunk);
+    });
+    for (nth, change) in options.changes.iter().enumerate() {
+        steps.rounder(&format!("{field}.{nth}.at"), change.at, 0, move |case, value| {
+            which(case).options.changes[nth].at = value;
+        });
+    }
 
     type Setting = fn(&mut SocketOptions) -> &mut Option<u32>;
     let buffers: [(&str, Option<u32>, Setting); 5] = [
