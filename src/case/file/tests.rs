@@ -20,7 +20,7 @@ fn rich() -> Case {
     Case {
         seed: Seed(0x2a),
         refusals: 2,
-        ending: Ending { first: First::Client, second: Second::AfterEnd, pause: ms(5) },
+        ending: Ending { first: First::Client, second: Second::AfterEnd, pause: ms(5), leave: None },
         client: Endpoint {
             protocol: Protocol::Mptcp,
             payload: 1448,
