@@ -1,15 +1,17 @@
 //! What happens in a campaign or a replay, as data.
 //!
 //! [`json::JsonLines`](super::json::JsonLines) writes each event as one line: the serialised form of [`Event`] is a
-//! public format, and `docs/events.schema.json` its JSON Schema. Every object has an `event` field with the event's name in kebab-case, beside the fields documented
-//! here. Seeds are texts such as `"0x0000000000000012"`; paths are texts; spans of time are seconds as a number; a
-//! field that is `None` here is left out. Fields may be added; none changes its meaning.
+//! public format, and `docs/events.schema.json` its JSON Schema. Every object has an `event` field with the event's name
+//! in kebab-case, beside the fields documented here. Seeds are texts such as `"0x0000000000000012"`; paths are texts;
+//! spans of time are seconds as a number; a field that is `None` here is left out. Fields may be added; none changes its
+//! meaning.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::case::KernelProgram;
 use crate::oracle::Kind;
 use crate::seed::Seed;
 
@@ -30,8 +32,14 @@ pub enum Event {
         seed: Seed,
         /// The world's name.
         world: String,
+        /// Why it runs there; left out where there was no choice.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        why: String,
         /// The kernel of the world, as `uname -rv` shows it.
         kernel: String,
+        /// The program that is this kernel, where it is a file of its own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        program: Option<KernelProgram>,
         /// How many cases run at once.
         jobs: usize,
         /// After how many cases the campaign ends, where that is bounded.

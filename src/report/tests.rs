@@ -25,7 +25,9 @@ pub(super) fn events() -> Vec<Event> {
         Event::Started {
             seed: Seed(0x12),
             world: "host".to_owned(),
+            why: String::new(),
             kernel: "7.0.1 #1 SMP".to_owned(),
+            program: None,
             jobs: 8,
             cases: Some(300),
             seconds: None,
@@ -158,11 +160,16 @@ fn a_program_is_told_everything() {
     insta::assert_snapshot!(String::from_utf8(out).unwrap());
 }
 
+/// The schema of what is written.
+fn schema() -> schemars::Schema {
+    schemars::generate::SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<Event>()
+}
+
 /// `INSTA_UPDATE=always` writes the file anew.
 #[test]
 fn the_schema_of_the_events_is_the_one_in_docs() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.schema.json");
-    let mut schema = serde_json::to_string_pretty(&schemars::schema_for!(Event)).unwrap();
+    let mut schema = serde_json::to_string_pretty(&schema()).unwrap();
     schema.push('\n');
     if std::env::var("INSTA_UPDATE").as_deref() == Ok("always") {
         std::fs::write(path, &schema).unwrap();
@@ -176,7 +183,7 @@ fn the_schema_of_the_events_is_the_one_in_docs() {
 /// Every field of every line is one that the schema has, and no required one is missing.
 #[test]
 fn what_a_program_is_told_follows_the_schema() {
-    let schema = schemars::schema_for!(Event).to_value();
+    let schema = schema().to_value();
     let kinds = schema["oneOf"].as_array().unwrap();
     let mut told = std::collections::BTreeSet::new();
     for event in events().iter().chain(&replay_events()) {
