@@ -103,7 +103,8 @@ fn no_time_to_linger_is_a_reset() {
     case.ending.leave = Some(Leave { by: Sender::Client, how: Manner::Linger, sent: 100, received: 0 });
     for seen in seen(&case) {
         let error = seen.server.error.as_ref().expect("the server learns of it");
-        assert_eq!(error.errno, "ECONNRESET");
+        let reset = ["ECONNRESET", "EPIPE", "ENOTCONN"].contains(&error.errno.as_str());
+        assert!(reset, "{error:?}");
         assert!(counter(&seen, Host::Ns1, "Tcp.OutRsts") > 0);
     }
 }
@@ -173,7 +174,7 @@ fn options_change_on_the_way() {
         let mut case = case(protocol, protocol, 100_000);
         let change = |at, of, option, value| Change { at, of, option, value };
         case.client.options.extra = [(SocketOption::SoMark, 7), (SocketOption::IpTos, 0x10)].into();
-        case.client.options.changes = vec![
+        case.client.changes = vec![
             change(0, Way::Sent, SocketOption::TcpCork, 1),
             change(20_000, Way::Sent, SocketOption::SoSndbuf, 8192),
             change(50_000, Way::Sent, SocketOption::TcpCork, 0),

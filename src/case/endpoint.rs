@@ -59,6 +59,9 @@ pub struct Endpoint {
     /// Its socket options. On the server they are set on the listening socket, which hands them on.
     #[serde(skip_serializing_if = "is_default")]
     pub options: SocketOptions,
+    /// Options that change in the middle of the transfer, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
 }
 
 /// How a byte stream is cut into calls, and where the caller rests.
@@ -167,16 +170,13 @@ pub struct SocketOptions {
     /// Others, set before connect or listen.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub extra: BTreeMap<SocketOption, u32>,
-    /// Those that change in the middle of the transfer, in order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub changes: Vec<Change>,
 }
 
-impl SocketOptions {
-    /// The least value that an option of [`SocketOptions::extra`] or [`SocketOptions::changes`] is ever set to.
+impl Endpoint {
+    /// The least value that an option of [`SocketOptions::extra`] or [`Endpoint::changes`] is ever set to.
     pub fn smallest(&self, option: SocketOption) -> Option<u32> {
         let later = self.changes.iter().filter(|change| change.option == option).map(|change| change.value);
-        later.chain(self.extra.get(&option).copied()).min()
+        later.chain(self.options.extra.get(&option).copied()).min()
     }
 }
 

@@ -137,6 +137,11 @@ impl Check {
         self.chunks(&format!("{at}.write"), &endpoint.write, endpoint.payload);
         self.chunks(&format!("{at}.read"), &endpoint.read, incoming);
         self.options(&format!("{at}.options"), &endpoint.options);
+        self.count(&format!("{at}.changes"), endpoint.changes.len(), MAX_CHANGES);
+        for (nth, change) in endpoint.changes.iter().enumerate() {
+            self.within(&format!("{at}.changes.{nth}.at"), change.at, 0..=MAX_PAYLOAD);
+            self.within(&format!("{at}.changes.{nth}.value"), change.value, change.option.range());
+        }
     }
 
     fn chunks(&mut self, at: &str, chunks: &Chunks, bytes: u64) {
@@ -206,11 +211,6 @@ impl Check {
         }
         for (option, value) in &options.extra {
             self.within(&format!("{at}.extra.{option}"), *value, option.range());
-        }
-        self.count(&format!("{at}.changes"), options.changes.len(), MAX_CHANGES);
-        for (nth, change) in options.changes.iter().enumerate() {
-            self.within(&format!("{at}.changes.{nth}.at"), change.at, 0..=MAX_PAYLOAD);
-            self.within(&format!("{at}.changes.{nth}.value"), change.value, change.option.range());
         }
         if let Some(value) = options.maxseg {
             self.within(&format!("{at}.maxseg"), value, MAXSEG);

@@ -179,7 +179,7 @@ impl Errand<'_> {
         let plant = self.plant.filter(|plant| plant.errs(self.side));
         let io = options::set_for_io(&socket, self.endpoint().io, story);
         ulp::check(&socket, self.endpoint().protocol, story);
-        let changes = self.endpoint().options.changes.clone();
+        let changes = self.endpoint().changes.clone();
         let job = Job { total: plan.send, incoming: expected, io, changes, connects_to };
         let wire = match Wire::new(socket, job) {
             Ok(wire) => wire,

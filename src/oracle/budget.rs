@@ -82,14 +82,14 @@ fn windows(case: &Case) -> Duration {
 /// The smallest send buffer that `endpoint` asks for, or the kernel's initial one.
 fn send_buffer(endpoint: &Endpoint, knobs: &Knobs) -> u64 {
     let options = &endpoint.options;
-    let changed = options.smallest(SocketOption::SoSndbuf);
+    let changed = endpoint.smallest(SocketOption::SoSndbuf);
     smallest(&[options.sndbuf, options.sndbuf_late, changed, knobs.tcp_wmem.map(|[_, first, _]| first)], 16 << 10)
 }
 
 /// The smallest receive buffer that `endpoint` asks for, or the kernel's initial one.
 fn receive_buffer(endpoint: &Endpoint, knobs: &Knobs) -> u64 {
     let options = &endpoint.options;
-    let changed = [SocketOption::SoRcvbuf, SocketOption::TcpWindowClamp].map(|option| options.smallest(option));
+    let changed = [SocketOption::SoRcvbuf, SocketOption::TcpWindowClamp].map(|option| endpoint.smallest(option));
     let first = knobs.tcp_rmem.map(|[_, first, _]| first);
     smallest(&[options.rcvbuf, options.rcvbuf_late, changed[0], changed[1], first], 128 << 10)
 }

@@ -87,6 +87,7 @@ fn endpoint(endpoint: &Endpoint) -> u128 {
         + chunks(&endpoint.write)
         + chunks(&endpoint.read)
         + io(endpoint.io)
+        + endpoint.changes.iter().map(|change| THING + u128::from(change.at)).sum::<u128>()
         + options(&endpoint.options)
 }
 
@@ -137,7 +138,6 @@ fn options(options: &SocketOptions) -> u128 {
         + congestion * THING
         + thing(options.fastopen)
         + THING * options.extra.len() as u128
-        + options.changes.iter().map(|change| THING + u128::from(change.at)).sum::<u128>()
 }
 
 fn knobs(knobs: &Knobs) -> u128 {

@@ -54,7 +54,7 @@ fn segment(case: &Case, from: &Endpoint, to: &Endpoint) -> u64 {
 
 /// The smallest buffer between two endpoints, in bytes as SO_RCVBUF counts them, at least what the kernel makes of it.
 fn buffer(case: &Case, from: &Endpoint, to: &Endpoint) -> u64 {
-    let number = |end: &Endpoint, option: SocketOption| end.options.smallest(option);
+    let number = |end: &Endpoint, option: SocketOption| end.smallest(option);
     let knob = |triple: Option<[u32; 3]>| triple.map(|[_, _, most]| most / 2);
     [
         from.options.sndbuf,

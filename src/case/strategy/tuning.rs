@@ -52,9 +52,9 @@ pub(super) fn changes(case: &mut Case) {
                 (SocketOption::TcpQuickack, Way::Received),
             ]);
             let at = draw.even(0, if of == Way::Sent { sends } else { receives });
-            end.options.changes.push(Change { at, of, option, value: some_value(&mut draw, option) });
+            end.changes.push(Change { at, of, option, value: some_value(&mut draw, option) });
         }
-        end.options.changes.sort_by_key(|change| change.at);
+        end.changes.sort_by_key(|change| change.at);
     }
 }
 

@@ -75,6 +75,7 @@ fn endpoint(rows: &mut Vec<(String, String)>, name: &str, endpoint: &Endpoint) {
         ("reads", phrase::chunks(&endpoint.read)),
         ("by", phrase::io(endpoint.io)),
         ("with", phrase::options(&endpoint.options)),
+        ("sets", phrase::changes(&endpoint.changes)),
     ];
     for (word, said) in more {
         rows.extend(said.map(|said| row("", format!("{word} {said}"))));
