@@ -3,6 +3,7 @@
 
 mod options;
 mod pcapng;
+pub mod read;
 mod text;
 
 use std::collections::VecDeque;
