@@ -11,6 +11,7 @@
 mod endpoint;
 mod host;
 mod link;
+mod middlebox;
 mod names;
 
 pub mod file;
@@ -24,6 +25,7 @@ pub use host::{Host, Knobs, Offloads, Syncookies};
 pub use link::{
     Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate, Reorder,
 };
+pub use middlebox::{Pick, Removal, Rule, Strip, TcpOption, Towards};
 pub use names::ParseNameError;
 
 use std::collections::BTreeMap;
