@@ -54,7 +54,7 @@ impl Expectation {
             may_fall_back: may_fall_back(case),
             may_time_out: silence::blackout(case) > KERNEL_PATIENCE,
             may_be_cut: middlebox::cut(case),
-            may_reset: case.is_mptcp() && middlebox::strip_late(case),
+            may_reset: middlebox::strip_midway(case) || middlebox::alter(case),
             may_fail_to_connect: may_fail_to_connect(case),
         }
     }

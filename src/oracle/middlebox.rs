@@ -44,13 +44,18 @@ pub fn cut(case: &Case) -> bool {
     done(case).any(|(_, action)| action.resets())
 }
 
-/// Whether options of MPTCP may be missing when it is too late to fall back: where data has come out of order, or the
-/// peer has been told otherwise, MPTCP resets the subflow (RFC 8684, section 3.7).
-pub fn strip_late(case: &Case) -> bool {
-    done(case).any(|(place, action)| match action {
-        Action::Strip(Strip { option, .. }) => option.is_mptcp() && place == Where::Anywhere,
-        _ => false,
-    })
+/// Whether options of MPTCP may be missing from packets of a connection that has agreed on MPTCP.
+///
+/// An end that misses a mapping falls back to TCP, or resets the subflow where it is too late for that (RFC 8684, section
+/// 3.7). What it cannot do is tell its peer: the option that would say so is missing as well.
+pub fn strip_midway(case: &Case) -> bool {
+    let client = hide_client(case) || hide_server(case);
+    case.is_mptcp()
+        && !client
+        && done(case).any(|(place, action)| match action {
+            Action::Strip(Strip { option, .. }) => option.is_mptcp() && place == Where::Anywhere,
+            _ => false,
+        })
 }
 
 /// Whether payload is changed under right checksums of TCP.
