@@ -10,6 +10,7 @@
 
 mod endpoint;
 mod host;
+mod io;
 mod link;
 mod middlebox;
 mod names;
@@ -22,6 +23,7 @@ pub mod validate;
 
 pub use endpoint::{Chunks, Congestion, Endpoint, Pairing, Pattern, Pause, Protocol, SocketOptions};
 pub use host::{Host, Knobs, Offloads, Syncookies};
+pub use io::{Io, Receiving, Sending};
 pub use link::{
     Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate, Reorder,
 };
@@ -216,12 +218,26 @@ pub struct Record {
     pub kernel: String,
     /// The world that it ran in.
     pub world: String,
+    /// The program that was that kernel, where it was a file of its own. Another program is another run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<KernelProgram>,
     /// In how many of how many runs of this very case the finding showed, such as `10 of 10`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<String>,
     /// What is known about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// The program of a kernel that runs as a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct KernelProgram {
+    /// What `whitewater kernel list` calls it.
+    pub name: String,
+    /// SHA-256 of the file, in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// For `skip_serializing_if`: a case file names only what differs from the plainest case.

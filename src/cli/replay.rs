@@ -1,6 +1,5 @@
 //! `whitewater replay`: saved cases once more.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,11 +8,13 @@ use crate::campaign::{Replay, Replayed, Rules};
 use crate::case::{Case, file, strategy};
 use crate::endpoint::plant::Plant;
 use crate::oracle::Kind;
-use crate::report::words;
+use crate::report::Event;
 use crate::seed::Seed;
 
+use super::format::Telling;
 use super::options::{self, Filters};
-use super::{exit, interrupt, world};
+use super::world::{Wishes, WorldArgs};
+use super::{exit, interrupt};
 
 /// Run saved cases again, and tell each verdict.
 ///
@@ -34,6 +35,13 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "1", value_parser = options::jobs)]
     jobs: usize,
 
+    #[command(flatten)]
+    world: WorldArgs,
+
+    /// Run each case twice for each run, and fail where the two are not the same: uml only
+    #[arg(long, help_heading = "World")]
+    check_determinism: bool,
+
     /// Leave the evidence of runs that fail in this folder
     #[arg(long, value_name = "FOLDER")]
     evidence: Option<PathBuf>,
@@ -48,6 +56,9 @@ pub struct Args {
 
     #[command(flatten)]
     filters: Filters,
+
+    #[command(flatten)]
+    telling: Telling,
 
     /// Plant a fault, to see that it is found
     #[arg(long, value_name = "NAME", hide = true)]
@@ -66,27 +77,42 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(cases) => cases,
         Err(error) => return exit::fail(exit::USAGE, error),
     };
-    let world = match world::open(args.plant) {
-        Ok(world) => Arc::from(world),
-        Err(error) => return exit::fail(args.code(exit::UNABLE), error),
+    let opened = match args.world.open_for(&cases, Wishes { plant: args.plant, check: args.check_determinism }) {
+        Ok(opened) => opened,
+        Err(error) => return exit::fail(args.code(error.code()), error),
     };
-    let stop = interrupt::flag(&world);
+    if !opened.why.is_empty() {
+        eprintln!("note: world {}: {}", opened.world.name(), opened.why);
+    }
+    for (name, case) in names.iter().zip(&cases) {
+        if let Some(note) = opened.other_program(case) {
+            eprintln!("note: {name}: {note}");
+        }
+    }
+    let stop = interrupt::flag(&opened.world);
+    let world = Arc::clone(&opened.world);
     let rules = Rules::default();
-    let (cases, evidence) = (&cases, args.evidence.as_deref());
-    let replay = Replay { world, rules, cases, times: args.times, jobs: args.jobs, evidence, stop };
-    let mut count = Count::default();
-    let ended = replay.run(&mut |replayed| {
-        tell(&line(&names[replayed.case], args.times, replayed));
-        count.add(replayed);
-    });
-    if count.runs > 1 {
-        tell(&format!("{} of {} runs failed", count.failed, count.runs));
-    }
-    match (ended, count.code()) {
-        (false, exit::FINDING) => exit::fail(exit::FINDING, "interrupted"),
-        (false, _) => exit::fail(exit::INTERRUPTED, "interrupted"),
-        (true, code) => args.code(code).into(),
-    }
+    let evidence = args.evidence.as_deref();
+    let replay = Replay { world, rules, cases: &cases, times: args.times, jobs: args.jobs, evidence, stop };
+    let runs = cases.len() as u64 * u64::from(args.times);
+    args.telling.tell("whitewater replay", |report| {
+        report.event(&Event::ReplayStarted {
+            world: replay.world.name().to_owned(),
+            kernel: replay.world.kernel(),
+            runs,
+        });
+        let mut count = Count::default();
+        let ended = replay.run(&mut |replayed| {
+            report.event(&event(&names[replayed.case], &cases[replayed.case], args.times, replayed));
+            count.add(replayed);
+        });
+        report.event(&count.event(!ended));
+        match (ended, count.code()) {
+            (false, exit::FINDING) => exit::fail(exit::FINDING, "interrupted"),
+            (false, _) => exit::fail(exit::INTERRUPTED, "interrupted"),
+            (true, code) => args.code(code).into(),
+        }
+    })
 }
 
 impl Args {
@@ -112,17 +138,13 @@ impl Args {
     }
 }
 
-/// Prints a line. Where nobody reads any more, the exit code still says what happened.
-fn tell(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
-}
-
 #[derive(Default)]
 struct Count {
     runs: u64,
     failed: u64,
     skipped: u64,
     unable: u64,
+    trouble: u64,
 }
 
 impl Count {
@@ -132,6 +154,12 @@ impl Count {
         self.failed += u64::from(kind.is_finding());
         self.unable += u64::from(replayed.unable || kind == Kind::HarnessError);
         self.skipped += u64::from(kind == Kind::Skip && !replayed.unable);
+        self.trouble += u64::from(kind == Kind::HarnessError);
+    }
+
+    fn event(&self, interrupted: bool) -> Event {
+        let skipped = self.skipped + self.unable - self.trouble;
+        Event::ReplayFinished { runs: self.runs, failed: self.failed, skipped, trouble: self.trouble, interrupted }
     }
 
     fn code(&self) -> u8 {
@@ -144,11 +172,17 @@ impl Count {
     }
 }
 
-fn line(name: &str, times: u32, replayed: &Replayed) -> String {
-    let Replayed { run, verdict, took, evidence, .. } = replayed;
-    let run = if times > 1 { format!(" run {}", run + 1) } else { String::new() };
-    let kind = if verdict.kind.is_finding() { words::loud(verdict.kind) } else { words::plain(verdict.kind) };
-    let what = if verdict.what.is_empty() { String::new() } else { format!(": {}", verdict.what) };
-    let kept = evidence.as_ref().map(|folder| format!("\n  evidence: {}", folder.display())).unwrap_or_default();
-    format!("{kind} {name}{run} ({:.2} s){what}{kept}", took.as_secs_f64())
+fn event(name: &str, case: &Case, runs: u32, replayed: &Replayed) -> Event {
+    let Replayed { run, verdict, took, evidence, .. } = replayed.clone();
+    Event::Replayed {
+        name: name.to_owned(),
+        run: run + 1,
+        runs,
+        seed: case.seed,
+        verdict: verdict.kind,
+        what: verdict.what,
+        signature: verdict.signature,
+        seconds: took.as_secs_f64(),
+        evidence,
+    }
 }

@@ -7,9 +7,11 @@ use crate::oracle::Kind;
 /// What a person is told about an event; `None` where that is nothing.
 pub fn of(event: &Event) -> Option<String> {
     Some(match event {
-        Event::Started { seed, world, kernel, jobs, cases, seconds, .. } => {
+        Event::Started { seed, world, why, kernel, program, jobs, cases, seconds, .. } => {
+            let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+            let name = program.as_ref().map(|program| format!(" {:?}", program.name)).unwrap_or_default();
             format!(
-                "seed {seed}, world {world}, kernel {kernel}, {}, {}",
+                "seed {seed}, world {world}{why}, kernel{name} {kernel}, {}, {}",
                 counted(*jobs as u64, "job"),
                 bound(*cases, *seconds)
             )
@@ -52,6 +54,16 @@ pub fn of(event: &Event) -> Option<String> {
             None => return None,
         },
         Event::Finished(summary) => finished(summary),
+        Event::ReplayStarted { .. } => return None,
+        Event::Replayed { name, run, runs, verdict, what, seconds, evidence, .. } => {
+            let run = if *runs > 1 { format!(" run {run}") } else { String::new() };
+            let kind = if verdict.is_finding() { loud(*verdict) } else { plain(*verdict) };
+            let what = if what.is_empty() { String::new() } else { format!(": {what}") };
+            let kept = evidence.as_ref().map(|folder| format!("\n  evidence: {}", folder.display()));
+            format!("{kind} {name}{run} ({seconds:.2} s){what}{}", kept.unwrap_or_default())
+        }
+        Event::ReplayFinished { runs: 0 | 1, .. } => return None,
+        Event::ReplayFinished { runs, failed, .. } => format!("{failed} of {runs} runs failed"),
     })
 }
 
