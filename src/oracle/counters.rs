@@ -4,7 +4,7 @@
 //! endpoint. A counter that a kernel does not have counts as one that did not move, so rules that demand movement are
 //! few.
 
-use super::{BOTH, Kind, Run, Verdict, fallback, losses};
+use super::{BOTH, Kind, Run, Verdict, fallback, losses, middlebox};
 use crate::case::{Action, Protocol, Syncookies};
 use crate::payload::Sender;
 
@@ -52,23 +52,24 @@ const fn grow(counter: &'static str, side: Side, when: fn(&Run<'_>) -> bool) -> 
 const RULES: &[Rule] = &[
     // A damaged packet is the only one whose checksum can be wrong: links carry frames with full checksums.
     rest("Tcp.InCsumErrors", Side::Each, undamaged),
-    // TCP's checksum drops what a link damages, so nothing wrong ever reaches the check of a DSS checksum ...
-    rest("MPTcpExt.DataCsumErr", Side::Each, always),
+    // TCP's checksum drops what a link damages, so nothing wrong ever reaches the check of a DSS checksum, but for what a
+    // middlebox has made look right ...
+    rest("MPTcpExt.DataCsumErr", Side::Each, unaltered),
     // ... and nobody has a reason to report a failure of it, or to give up mappings for it (RFC 8684 section 3.7).
-    rest("MPTcpExt.MPFailTx", Side::Each, always),
-    rest("MPTcpExt.MPFailRx", Side::Each, always),
-    rest("MPTcpExt.InfiniteMapTx", Side::Each, always),
+    rest("MPTcpExt.MPFailTx", Side::Each, unaltered),
+    rest("MPTcpExt.MPFailRx", Side::Each, unaltered),
+    rest("MPTcpExt.InfiniteMapTx", Side::Each, unaltered),
     // Mappings come whole, in order and once with the bytes that they are about (subflow.c: get_mapping_status).
-    rest("MPTcpExt.DSSNotMatching", Side::Each, always),
-    rest("MPTcpExt.DSSNoMatchTCP", Side::Each, always),
-    rest("MPTcpExt.DSSCorruptionFallback", Side::Each, always),
-    rest("MPTcpExt.DSSCorruptionReset", Side::Each, always),
+    rest("MPTcpExt.DSSNotMatching", Side::Each, untouched),
+    rest("MPTcpExt.DSSNoMatchTCP", Side::Each, untouched),
+    rest("MPTcpExt.DSSCorruptionFallback", Side::Each, untouched),
+    rest("MPTcpExt.DSSCorruptionReset", Side::Each, untouched),
 
     // TCP puts the bytes of a subflow in order, so the data of a single one are (protocol.c: mptcp_data_queue_ofo).
-    rest("MPTcpExt.OFOQueue", Side::Each, one_subflow),
-    rest("MPTcpExt.OFOQueueTail", Side::Each, one_subflow),
-    rest("MPTcpExt.OFOMerge", Side::Each, one_subflow),
-    rest("MPTcpExt.NoDSSInWindow", Side::Each, one_subflow),
+    rest("MPTcpExt.OFOQueue", Side::Each, one_untouched_subflow),
+    rest("MPTcpExt.OFOQueueTail", Side::Each, one_untouched_subflow),
+    rest("MPTcpExt.OFOMerge", Side::Each, one_untouched_subflow),
+    rest("MPTcpExt.NoDSSInWindow", Side::Each, one_untouched_subflow),
     // TCP keeps what comes twice to itself: data comes twice only where MPTCP sent it again, or probed with it.
     rest("MPTcpExt.DuplicateData", Side::Client, server_sent_data_once),
     rest("MPTcpExt.DuplicateData", Side::Server, client_sent_data_once),
@@ -122,6 +123,9 @@ const RULES: &[Rule] = &[
     rest("MPTcpExt.MPCapableSYNACKRX", Side::Client, tcp_server),
     rest("MPTcpExt.MPCapableACKRX", Side::Server, tcp_client),
     rest("MPTcpExt.MPCapableACKRX", Side::Server, tcp_server),
+    // Neither does one that has lost its options on the way.
+    rest("MPTcpExt.MPCapableSYNRX", Side::Server, hidden_client),
+    rest("MPTcpExt.MPCapableSYNACKRX", Side::Client, hidden_server),
     // Between two of them, all of it happens.
     grow("MPTcpExt.MPCapableSYNTX", Side::Client, surely_mptcp),
     grow("MPTcpExt.MPCapableSYNRX", Side::Server, surely_mptcp),
@@ -192,18 +196,31 @@ fn one_subflow(_: &Run<'_>) -> bool {
     true
 }
 
+/// Whether no middlebox and no single fault changes what MPTCP says: what comes is what was sent.
+fn untouched(run: &Run<'_>) -> bool {
+    let whole = |action: Action| {
+        matches!(action, Action::Drop | Action::Flip(_) | Action::Duplicate | Action::Late(_) | Action::Early(_))
+    };
+    losses::directions(run.case).all(|impairments| {
+        !middlebox::disturb_mptcp(&impairments) && impairments.faults.iter().all(|fault| whole(fault.action))
+    })
+}
+
+fn one_untouched_subflow(run: &Run<'_>) -> bool {
+    one_subflow(run) && untouched(run)
+}
+
 /// Whether MPTCP at the server's host has neither sent data again nor probed a closed window with data already sent.
 fn server_sent_data_once(run: &Run<'_>) -> bool {
-    one_subflow(run) && sent_data_once(run, Sender::Server)
+    one_untouched_subflow(run) && sent_data_once(run, Sender::Server)
 }
 
 /// The same of the client's host.
 fn client_sent_data_once(run: &Run<'_>) -> bool {
-    one_subflow(run) && sent_data_once(run, Sender::Client)
+    one_untouched_subflow(run) && sent_data_once(run, Sender::Client)
 }
 
 fn sent_data_once(run: &Run<'_>, side: Sender) -> bool {
-    // On one host both ends share its counters.
     ["MPTcpExt.MPTCPRetrans", "MPTcpExt.WinProbe"].iter().all(|counter| run.counter(side, counter) == 0)
 }
 
@@ -217,9 +234,19 @@ fn orderly_mptcp(run: &Run<'_>) -> bool {
 }
 
 fn undamaged(run: &Run<'_>) -> bool {
-    !losses::directions(run.case).any(|impairments| {
-        impairments.corrupt > 0.0 || impairments.faults.iter().any(|fault| matches!(fault.action, Action::Flip(_)))
-    })
+    !middlebox::flip(run.case) && !losses::directions(run.case).any(|impairments| impairments.corrupt > 0.0)
+}
+
+fn unaltered(run: &Run<'_>) -> bool {
+    !middlebox::alter(run.case)
+}
+
+fn hidden_client(run: &Run<'_>) -> bool {
+    middlebox::hide_client(run.case)
+}
+
+fn hidden_server(run: &Run<'_>) -> bool {
+    middlebox::hide_client(run.case) || middlebox::hide_server(run.case)
 }
 
 fn tcp_client(run: &Run<'_>) -> bool {

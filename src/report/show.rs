@@ -5,6 +5,7 @@
 mod chain;
 mod finding;
 mod ladder;
+mod middlebox;
 mod phrase;
 mod transfer;
 
