@@ -2,8 +2,11 @@
 #![allow(unsafe_code)]
 
 pub mod ethtool;
+pub mod mapping;
 pub mod packet;
 pub mod process;
+pub mod signal;
+pub mod socket;
 pub mod sockopt;
 pub mod tun;
 pub mod uml;
