@@ -15,7 +15,7 @@ use super::receive;
 use super::send::Outgoing;
 use super::session::Session;
 use super::words::{Exit, Step, failed, perror, say};
-use crate::sys::mapping::Mapping;
+use crate::sys::map::Mapping;
 
 /// The bytes that are read at once.
 const BUFFER: usize = 16384;
