@@ -11,6 +11,7 @@ pub mod run;
 pub mod show;
 pub mod shrink;
 
+mod format;
 mod interrupt;
 mod options;
 mod world;
