@@ -92,16 +92,16 @@ mod tests {
 
     #[test]
     fn ancillary_data_comes_with_the_bytes() {
-        const SO_TIMESTAMPNS_NEW: i32 = 64;
+        const TCP_INQ: i32 = 36;
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connect");
         let (server, _) = listener.accept().expect("accept");
-        sockopt::set_int(&server, libc::SOL_SOCKET, SO_TIMESTAMPNS_NEW, 1).expect("SO_TIMESTAMPNS_NEW");
+        sockopt::set_int(&server, libc::IPPROTO_TCP, TCP_INQ, 1).expect("TCP_INQ");
         client.write_all(b"rapids").expect("write");
-        let mut buffer = [0; 64];
+        let mut buffer = [0; 4];
         let (length, ancillary) = receive_with_ancillary(&server, &mut buffer).expect("recvmsg");
-        assert_eq!(&buffer[..length], b"rapids");
-        let [stamp] = &ancillary[..] else { panic!("{ancillary:?}") };
-        assert_eq!((stamp.level, stamp.kind, stamp.data.len()), (libc::SOL_SOCKET, SO_TIMESTAMPNS_NEW, 16));
+        assert_eq!(&buffer[..length], b"rapi");
+        let left = Ancillary { level: libc::IPPROTO_TCP, kind: TCP_INQ, data: 2_i32.to_ne_bytes().to_vec() };
+        assert_eq!(ancillary, [left]);
     }
 }
