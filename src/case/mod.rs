@@ -13,6 +13,7 @@ mod endpoint;
 mod host;
 mod io;
 mod link;
+mod middlebox;
 mod names;
 mod tuning;
 
@@ -29,6 +30,7 @@ pub use io::{Io, Receiving, Sending};
 pub use link::{
     Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate, Reorder,
 };
+pub use middlebox::{Pick, Removal, Rule, Strip, TcpOption, Towards};
 pub use names::ParseNameError;
 pub use tuning::{Change, SocketOption, Sysctl, Way};
 

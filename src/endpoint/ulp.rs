@@ -15,7 +15,7 @@ pub(super) fn check(socket: &Socket, protocol: Protocol, story: &mut Story) {
     let whole = matches!(socket.protocol(), Ok(Some(SocketProtocol::MPTCP)));
     let names: &[&str] = if whole { &["mptcp", "tls"] } else { &["mptcp"] };
     for name in names {
-        if sockopt::set_upper_layer(socket, name).is_ok() {
+        if sockopt::set_bytes(socket, libc::IPPROTO_TCP, libc::TCP_ULP, name.as_bytes()).is_ok() {
             let looks = format!("TCP_ULP {name} was taken by an MPTCP socket");
             story.contradictions.push(Contradiction { what: looks.clone(), looks });
         }

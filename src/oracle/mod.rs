@@ -20,6 +20,7 @@ mod leaving;
 mod leftovers;
 mod liveness;
 mod losses;
+mod middlebox;
 #[cfg(test)]
 mod properties;
 mod silence;

@@ -36,7 +36,8 @@ fn leave(case: &Case, steps: &mut Steps) {
     with(Phase::Kind, ".how 2", |leave| leave.how = Manner::Linger);
     with(Phase::Kind, ".by", |leave| leave.by = Sender::Client);
     steps.add(Phase::Part, "ending.leave", |case| case.ending.leave = None);
-    let numbers: [(&str, u64, fn(&mut Leave, u64)); 2] = [
+    type Set = fn(&mut Leave, u64);
+    let numbers: [(&str, u64, Set); 2] = [
         ("sent", leave.sent, |leave, value| leave.sent = value),
         ("received", leave.received, |leave, value| leave.received = value),
     ];

@@ -144,7 +144,7 @@ fn options(name: &str, options: &SocketOptions, which: Which, steps: &mut Steps)
     off("maxseg", |options| options.maxseg = None);
     off("congestion", |options| options.congestion = None);
     off("fastopen", |options| options.fastopen = false);
-    for option in options.extra.keys().copied() {
+    for &option in options.extra.keys() {
         steps.add(Phase::Field, &format!("{name}.extra.{option}"), move |case| {
             which(case).options.extra.remove(&option);
         });
