@@ -100,6 +100,7 @@ impl World for HostWorld {
             plant: self.options.plant,
             capture: self.options.capture,
             carrier: self.options.carrier,
+            coverage: false,
         };
         let observation = agent.observe(errand)?;
         let end = match keep(&observation) {

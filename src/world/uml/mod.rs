@@ -7,6 +7,7 @@
 //!
 //! [`kernels`] builds and keeps them. This needs no privilege.
 
+pub mod coverage;
 pub mod kernels;
 
 mod console;
@@ -18,7 +19,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -31,9 +32,10 @@ use crate::agent::init;
 use crate::agent::protocol::{Errand, Reply};
 use crate::case::Case;
 use crate::endpoint::plant::Plant;
-use crate::observation::Observation;
+use crate::observation::{End, Observation};
 use crate::seed::Seed;
 use crate::topology::CarrierChoice;
+use coverage::{Coverage, CoverageError};
 use kernels::{Kernel, KernelError, Store};
 use launch::{Launch, Running};
 
@@ -57,11 +59,13 @@ pub struct UmlOptions {
     /// The program that is the guest's init: one whose `main` begins with [`init::main`] where [`init::is_guest`] says so.
     /// `None`: this very program.
     pub agent: Option<PathBuf>,
+    /// Where the lines that the kernel executes are added up. The kernel must be one that counts them.
+    pub coverage: Option<Arc<Coverage>>,
 }
 
 impl Default for UmlOptions {
     fn default() -> UmlOptions {
-        UmlOptions { plant: None, carrier: CarrierChoice::Auto, wall_limit: WALL_LIMIT, agent: None }
+        UmlOptions { plant: None, carrier: CarrierChoice::Auto, wall_limit: WALL_LIMIT, agent: None, coverage: None }
     }
 }
 
@@ -82,6 +86,15 @@ impl From<KernelError> for WorldError {
     }
 }
 
+impl From<CoverageError> for WorldError {
+    fn from(error: CoverageError) -> WorldError {
+        match error {
+            CoverageError::Plain(_) => WorldError::Unable(error.to_string()),
+            _ => WorldError::Trouble(error.to_string()),
+        }
+    }
+}
+
 fn trouble<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> WorldError + 'a {
     move |error| WorldError::Trouble(format!("{what} {}: {error}", path.display()))
 }
@@ -96,7 +109,13 @@ impl UmlWorld {
     }
 
     /// Opens the world on a kernel.
+    ///
+    /// # Errors
+    /// [`WorldError::Unable`] where lines are to be counted and the kernel does not.
     pub fn with(kernel: Kernel, options: UmlOptions) -> Result<UmlWorld, WorldError> {
+        if options.coverage.is_some() && !kernel.manifest.coverage {
+            return Err(CoverageError::Plain(kernel.name).into());
+        }
         let path = options.agent.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
         let agent = File::open(&path).map_err(trouble("open the agent's program", &path))?;
         let slots = Slots::of_this_process().map_err(|error| WorldError::Trouble(error.to_string()))?;
@@ -168,6 +187,7 @@ impl UmlWorld {
             // What is captured wakes the agent up, so a run without would be another run.
             capture: true,
             carrier: self.options.carrier,
+            coverage: self.options.coverage.is_some(),
         }
     }
 
@@ -209,6 +229,9 @@ impl World for UmlWorld {
             None => Observation::of_a_crash(self.kernel.manifest.version.clone()),
         };
         observation.kernel_log = complaints;
+        if let Some(coverage) = self.options.coverage.as_ref().filter(|_| observation.end != End::KernelDied) {
+            coverage.add(&folder.join(init::COVERAGE))?;
+        }
         if let Some(place) = keep(&observation) {
             let evidence = folder.join(init::EVIDENCE);
             let json =

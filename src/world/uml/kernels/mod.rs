@@ -27,6 +27,8 @@ pub const DEFAULT_NAME: &str = "default";
 const PROGRAM: &str = "linux";
 /// The configuration it was built with.
 const CONFIG: &str = "config";
+/// What the compiler noted of each object whose lines are counted, for gcov.
+const NOTES: &str = "notes";
 /// What else is known of it.
 const MANIFEST: &str = "kernel.toml";
 /// The most characters that a name may have.
@@ -149,6 +151,11 @@ impl Kernel {
     /// The program: a Linux kernel.
     pub fn program(&self) -> PathBuf {
         self.folder.join(PROGRAM)
+    }
+
+    /// The folder of what the compiler noted of the objects whose lines this kernel counts.
+    pub(in crate::world::uml) fn notes(&self) -> PathBuf {
+        self.folder.join(NOTES)
     }
 
     /// The lines of the fragments that this kernel's configuration does not hold; empty for one that has all that cases
