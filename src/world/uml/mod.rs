@@ -11,14 +11,15 @@ pub mod coverage;
 pub mod kernels;
 
 mod console;
+mod hang;
 mod launch;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,13 +38,10 @@ use crate::seed::Seed;
 use crate::topology::CarrierChoice;
 use coverage::{Coverage, CoverageError};
 use kernels::{Kernel, KernelError, Store};
-use launch::{Launch, Running};
+use launch::{Ended, Launch, Running};
 
 /// In the evidence of this world: what the kernel said.
 pub const KERNEL_LOG: &str = "kernel.log";
-/// How long a kernel may compute for one case, on the host's clock, if nothing else is asked for. Waiting takes no time
-/// here, so the slowest healthy case takes some seconds; what takes longer loops for ever without sleeping.
-pub const WALL_LIMIT: Duration = Duration::from_secs(60);
 /// How many of a console's last lines an error shows.
 const LAST_LINES: usize = 12;
 
@@ -54,8 +52,9 @@ pub struct UmlOptions {
     pub plant: Option<Plant>,
     /// Which device carries impaired links.
     pub carrier: CarrierChoice,
-    /// How long a kernel may compute for one case, on the host's clock.
-    pub wall_limit: Duration,
+    /// How much CPU time of the host a case may take; `None`: as its bytes and the kernel suggest, generously. Waiting takes
+    /// none here: what takes longer computes for ever.
+    pub cpu_limit: Option<Duration>,
     /// The program that is the guest's init: one whose `main` begins with [`init::main`] where [`init::is_guest`] says so.
     /// `None`: this very program.
     pub agent: Option<PathBuf>,
@@ -65,7 +64,7 @@ pub struct UmlOptions {
 
 impl Default for UmlOptions {
     fn default() -> UmlOptions {
-        UmlOptions { plant: None, carrier: CarrierChoice::Auto, wall_limit: WALL_LIMIT, agent: None, coverage: None }
+        UmlOptions { plant: None, carrier: CarrierChoice::Auto, cpu_limit: None, agent: None, coverage: None }
     }
 }
 
@@ -138,9 +137,10 @@ impl UmlWorld {
     /// [`WorldError::AgentLost`] with the end of the kernel's console where it does not come up.
     pub fn boot(&self) -> Result<(), WorldError> {
         let folder = case_folder()?;
-        match self.start(folder.path(), Seed(0))? {
-            Some(status) if status.code() == Some(init::DONE.into()) => Ok(()),
-            end => Err(self.lost(end, &console_of(folder.path())?)),
+        let limit = self.cpu_limit(&Case::default());
+        match self.start(folder.path(), Seed(0), limit)? {
+            Ended::Exited(status) if status.code() == Some(init::DONE.into()) => Ok(()),
+            end => Err(lost(end, &console_of(folder.path())?)),
         }
     }
 
@@ -152,15 +152,19 @@ impl UmlWorld {
         Ok((observation, digest(folder.path()).map_err(trouble("read", folder.path()))?))
     }
 
-    /// Runs a kernel on a case folder. `None` where it had to be killed.
-    fn start(&self, folder: &Path, seed: Seed) -> Result<Option<ExitStatus>, WorldError> {
+    fn cpu_limit(&self, case: &Case) -> Duration {
+        self.options.cpu_limit.unwrap_or_else(|| hang::cpu_limit(case, self.kernel.manifest.debug))
+    }
+
+    /// Runs a kernel on a case folder.
+    fn start(&self, folder: &Path, seed: Seed, limit: Duration) -> Result<Ended, WorldError> {
         let slot = self.slots.take(1);
         let program = self.kernel.program();
         let launch =
             Launch { program: &program, agent: self.agent.as_fd(), folder, cpu: slot.cpus().first().copied(), seed };
         let mut kernel = launch.start().map_err(trouble("start the kernel", &program))?;
         let number = self.enter(&kernel)?;
-        let end = kernel.wait(self.options.wall_limit);
+        let end = kernel.wait(limit);
         self.lock().1.remove(&number);
         end.map_err(trouble("wait for the kernel", &program))
     }
@@ -190,20 +194,6 @@ impl UmlWorld {
             coverage: self.options.coverage.is_some(),
         }
     }
-
-    /// What it means that there is no reply.
-    fn lost(&self, end: Option<ExitStatus>, console: &str) -> WorldError {
-        let last = console::last(console, LAST_LINES);
-        let how = match end {
-            None => format!(
-                "computed for {} s without an end and was killed: something in its kernel loops without sleeping",
-                self.options.wall_limit.as_secs()
-            ),
-            Some(status) if status.code() == Some(init::HANGED.into()) => "hung in virtual time".into(),
-            Some(status) => format!("ended without a reply ({status})"),
-        };
-        WorldError::AgentLost(if last.is_empty() { how } else { format!("{how}; its console ends with\n{last}") })
-    }
 }
 
 impl World for UmlWorld {
@@ -216,7 +206,7 @@ impl World for UmlWorld {
         let folder = folder.path();
         let errand = serde_json::to_vec(&self.errand(case)).map_err(|error| WorldError::Trouble(error.to_string()))?;
         write(&folder.join(init::ERRAND), &errand)?;
-        let end = self.start(folder, case.seed)?;
+        let end = self.start(folder, case.seed, self.cpu_limit(case))?;
 
         let console = console_of(folder)?;
         let complaints = console::complaints(&console);
@@ -225,12 +215,16 @@ impl World for UmlWorld {
             Some(Reply::Unable(text)) => return Err(WorldError::Unable(text)),
             Some(Reply::Trouble(text)) => return Err(WorldError::Trouble(text)),
             Some(other) => return Err(WorldError::Trouble(format!("the agent said {other:?}"))),
-            None if complaints.is_empty() => return Err(self.lost(end, &console)),
-            None => Observation::of_a_crash(self.kernel.manifest.version.clone()),
+            None => match (hang::of_kernel(end, &hung(folder)), complaints.is_empty()) {
+                (Some(hang), _) => Observation::of_nothing(End::KernelHung(hang), self.kernel.manifest.version.clone()),
+                (None, false) => Observation::of_a_crash(self.kernel.manifest.version.clone()),
+                (None, true) => return Err(lost(end, &console)),
+            },
         };
         observation.kernel_log = complaints;
-        if let Some(coverage) = self.options.coverage.as_ref().filter(|_| observation.end != End::KernelDied) {
-            coverage.add(&folder.join(init::COVERAGE))?;
+        let counted = folder.join(init::COVERAGE);
+        if let Some(coverage) = self.options.coverage.as_ref().filter(|_| counted.exists()) {
+            coverage.add(&counted)?;
         }
         if let Some(place) = keep(&observation) {
             let evidence = folder.join(init::EVIDENCE);
@@ -238,6 +232,10 @@ impl World for UmlWorld {
                 serde_json::to_vec_pretty(&observation).map_err(|error| WorldError::Trouble(error.to_string()))?;
             write(&evidence.join(OBSERVATION), &json)?;
             write(&evidence.join(KERNEL_LOG), console.as_bytes())?;
+            let threads = hung(folder);
+            if !threads.is_empty() {
+                write(&evidence.join(init::HUNG), threads.as_bytes())?;
+            }
             evidence::hand_over(&evidence, &place).map_err(|error| WorldError::Trouble(error.to_string()))?;
         }
         Ok(observation)
@@ -268,6 +266,17 @@ fn console_of(folder: &Path) -> Result<String, WorldError> {
     let path = folder.join(launch::CONSOLE);
     let bytes = fs::read(&path).map_err(trouble("read", &path))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A guest that ended without a reply, and not for its kernel's fault.
+fn lost(end: Ended, console: &str) -> WorldError {
+    let (how, last) = (hang::words(end), console::last(console, LAST_LINES));
+    WorldError::AgentLost(if last.is_empty() { how } else { format!("{how}; its console ends with\n{last}") })
+}
+
+/// What the watchdog has left of a hung agent; empty where it left nothing.
+fn hung(folder: &Path) -> String {
+    fs::read_to_string(folder.join(init::HUNG)).unwrap_or_default()
 }
 
 /// The agent's last word, where it came to one.
