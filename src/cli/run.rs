@@ -1,22 +1,23 @@
 //! `whitewater run`: a campaign.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::campaign::{self, Campaign, Known, Options, Rules};
+use crate::campaign::{self, Campaign, Options, Rules};
 use crate::case::strategy;
 use crate::endpoint::plant::Plant;
-use crate::net::features;
 use crate::report::json::JsonLines;
 use crate::report::terminal::Terminal;
-use crate::report::{Event, Report};
+use crate::report::{self, Event, Report};
 use crate::seed::Seed;
+use crate::world::uml::coverage::{self, CoverageError};
 
 use super::options::{self, Filters, Shrinking};
-use super::{exit, interrupt, world};
+use super::world::{Counted, Wishes, WorldArgs};
+use super::{exit, interrupt};
 
 /// How many cases run where nothing else bounds the campaign.
 const CASES: u64 = 300;
@@ -51,7 +52,23 @@ pub struct Args {
     #[command(flatten)]
     shrinking: Shrinking,
 
-    /// Run so many cases at once; one that waits costs no CPU [default: 8 for each CPU]
+    #[command(flatten)]
+    world: WorldArgs,
+
+    /// Run each case twice, and stop where the two runs are not the same to the last byte of what was captured: uml only
+    #[arg(long, help_heading = "World")]
+    check_determinism: bool,
+
+    /// Count which lines of net/mptcp and net/ipv4/tcp*.c the kernel executes, and tell them by file at the end: on the
+    /// kernel of `whitewater kernel build --coverage`, uml only
+    #[arg(long, help_heading = "Coverage")]
+    coverage: bool,
+
+    /// Write them as a tracefile of lcov as well; it means --coverage
+    #[arg(long, value_name = "FILE", help_heading = "Coverage")]
+    lcov: Option<PathBuf>,
+
+    /// Run so many cases at once; one that waits costs no CPU [default: 8 for each CPU on the host, one for each in uml]
     #[arg(long, value_name = "N", env = "WHITEWATER_JOBS", hide_env_values = true, help_heading = "Running", value_parser = options::jobs)]
     jobs: Option<usize>,
 
@@ -91,6 +108,8 @@ const EXAMPLES: &str = "\
 Examples:
   whitewater run --for 10m --until-finding
   whitewater run --seed 0x1f --pairing 'mptcp>mptcp' --link impaired
+  whitewater run --world uml --cases 1000 --check-determinism
+  whitewater run --for 10m --lcov kernel.info
   whitewater run --known cases/known --json >events.jsonl";
 
 /// Runs the subcommand.
@@ -98,37 +117,36 @@ pub fn run(args: &Args) -> ExitCode {
     if let Err(error) = args.filters.check() {
         return exit::fail(exit::USAGE, error);
     }
-    let mut known = Known::of_kernel(&world::kernel());
+    let opened = match args.world.open(args.wishes()) {
+        Ok(opened) => opened,
+        Err(error) => return exit::fail(error.code(), error),
+    };
+    let mut known = opened.known();
     for path in &args.known {
         if let Err(error) = known.add(path) {
             return exit::fail(exit::USAGE, error);
         }
     }
-    let jobs = args.jobs.unwrap_or_else(options::default_jobs);
-    let world = match world::open(args.plant) {
-        Ok(world) => Arc::from(world),
-        Err(error) => return exit::fail(exit::UNABLE, error),
-    };
-    let stop = interrupt::flag(&world);
+    let stop = interrupt::flag(&opened.world);
     let mut space = args.filters.space();
-    if let Err(error) = features::has_mptcp() {
+    if let Some(error) = opened.lacks_mptcp() {
         eprintln!("note: only TCP is drawn: {error}");
         space = space.without_mptcp();
     }
     let campaign = Campaign {
-        world,
+        world: Arc::clone(&opened.world),
         rules: Rules::default(),
         draw: Box::new(move |seed| strategy::draw(&space, seed)),
         options: Options {
             seed: args.seed.unwrap_or_else(Seed::fresh),
-            jobs,
+            jobs: args.jobs.unwrap_or(opened.jobs),
             cases: args.cases(),
             time: args.time,
             until_finding: args.until_finding,
             findings: args.findings.clone(),
             known,
             limits: args.shrinking.limits(),
-            kernel: world::kernel(),
+            why: opened.why.clone(),
         },
         stop,
     };
@@ -136,13 +154,35 @@ pub fn run(args: &Args) -> ExitCode {
         true => Box::new(Both(JsonLines::new(io::stdout()), Terminal::new(io::stderr()))),
         false => Box::new(Terminal::new(io::stdout())),
     };
-    match campaign::run(&campaign, &mut *report) {
-        Ok(summary) => summary.exit_code().into(),
+    let summary = match campaign::run(&campaign, &mut *report) {
+        Ok(summary) => summary,
+        Err(error) => return exit::fail(exit::UNABLE, error),
+    };
+    match opened.coverage.map_or(Ok(()), |counted| args.tell(&counted)) {
+        Ok(()) => summary.exit_code().into(),
         Err(error) => exit::fail(exit::UNABLE, error),
     }
 }
 
 impl Args {
+    fn wishes(&self) -> Wishes {
+        let coverage = self.coverage || self.lcov.is_some();
+        Wishes { plant: self.plant, check: self.check_determinism, coverage }
+    }
+
+    /// Tells which lines were executed. Where events are on standard output, a table is not for it.
+    fn tell(&self, counted: &Counted) -> Result<(), CoverageError> {
+        let files = counted.coverage.files(&counted.kernel)?;
+        let table = report::coverage::table(&files, counted.coverage.runs());
+        // Where nobody reads any more, the exit code still says what happened.
+        let _ =
+            if self.json { io::stderr().write_all(table.as_bytes()) } else { io::stdout().write_all(table.as_bytes()) };
+        match &self.lcov {
+            Some(path) => coverage::write_lcov(path, &files),
+            None => Ok(()),
+        }
+    }
+
     fn cases(&self) -> Option<u64> {
         let bounded = self.time.is_some() || self.until_finding;
         self.cases.or_else(|| (!bounded).then_some(CASES))

@@ -1,7 +1,7 @@
 //! Lines and functions: what gcov makes of counters, and the tracefile of lcov that other tools read.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use lcov::Record;
@@ -13,6 +13,8 @@ use crate::agent::coverage::WANTED;
 /// The lines of one source file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileLines {
+    /// Where the compiler found the file.
+    pub source: PathBuf,
     /// How often each line with code was executed, by its number.
     pub lines: BTreeMap<u32, u64>,
     /// Its functions, by name.
@@ -79,6 +81,7 @@ fn merge(files: &mut BTreeMap<String, FileLines>, json: &[u8]) -> Result<(), ser
     for file in output.files {
         let Some(name) = wanted(&file.file) else { continue };
         let known = files.entry(name).or_default();
+        known.source = file.file.into();
         for line in file.lines {
             // A line stands here more than once where it belongs to several functions.
             let count = known.lines.entry(line.line_number).or_default();
@@ -102,12 +105,11 @@ fn wanted(path: &str) -> Option<String> {
     })
 }
 
-/// The files as a tracefile of lcov (geninfo(1)), for `genhtml` and the like. `tree`: the kernel tree, which the paths of
-/// the sources begin with.
-pub fn lcov(files: &BTreeMap<String, FileLines>, tree: &Path) -> String {
+/// The files as a tracefile of lcov (geninfo(1)), for `genhtml` and the like.
+pub fn lcov(files: &BTreeMap<String, FileLines>) -> String {
     let mut records = vec![Record::TestName { name: String::new() }];
-    for (path, file) in files {
-        records.push(Record::SourceFile { path: tree.join(path) });
+    for file in files.values() {
+        records.push(Record::SourceFile { path: file.source.clone() });
         let functions = || file.functions.iter();
         records.extend(functions().map(|(name, f)| Record::FunctionName { name: name.clone(), start_line: f.line }));
         records.extend(functions().map(|(name, f)| Record::FunctionData { name: name.clone(), count: f.calls }));
@@ -156,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_tracefile_has_a_section_for_each_file() {
-        let text = lcov(&files(), Path::new("/home/u/linux"));
+        let text = lcov(&files());
         let section = "SF:/home/u/linux/net/mptcp/pm.c\nFN:6,f\nFN:8,g\nFNDA:2,f\nFNDA:0,g\nFNF:2\nFNH:1\n\
                        DA:7,3\nDA:8,0\nLF:2\nLH:1\nend_of_record\n";
         assert!(text.ends_with(section), "{text}");

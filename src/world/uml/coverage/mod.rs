@@ -63,6 +63,14 @@ impl CoverageError {
     }
 }
 
+/// Writes `files` to `path` as a tracefile of lcov.
+///
+/// # Errors
+/// [`CoverageError::File`] where that cannot be done.
+pub fn write_lcov(path: &Path, files: &BTreeMap<String, FileLines>) -> Result<(), CoverageError> {
+    fs::write(path, lcov(files)).map_err(CoverageError::file("write", path))
+}
+
 /// The counters of all runs so far.
 #[derive(Debug, Default)]
 pub struct Coverage {

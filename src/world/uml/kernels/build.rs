@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::agent::coverage::WANTED;
 
 use super::{
-    CONFIG, DEFAULT_NAME, Kernel, KernelError, MANIFEST, Manifest, NOTES, PROGRAM, Store, config, is_name, make, source,
+    CONFIG, COVERAGE_NAME, DEFAULT_NAME, Kernel, KernelError, MANIFEST, Manifest, NOTES, PROGRAM, Store, config,
+    is_name, make, source,
 };
 
 /// What a kernel would say of when, where and by whom it was built, and what its random numbers would depend on: kept
@@ -49,7 +50,7 @@ impl BuildOptions {
             (Some(name), _, _) => name,
             (None, false, false) => DEFAULT_NAME,
             (None, true, false) => "debug",
-            (None, false, true) => "coverage",
+            (None, false, true) => COVERAGE_NAME,
             (None, true, true) => "debug-coverage",
         }
     }
