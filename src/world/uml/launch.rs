@@ -162,7 +162,7 @@ impl Watch {
         }
         let asleep = now.saturating_duration_since(self.last.1);
         if asleep >= ASLEEP {
-            return Some(Ended::Slept(asleep));
+            return Some(Ended::Slept(ASLEEP));
         }
         if usage.total() < self.limit / 2 {
             return None;

@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use build::{BuildOptions, Built, Progress};
+pub use make::missing_packages;
+pub use source::newest as newest_source;
 
 /// The environment variable that names another folder for kernels.
 pub const FOLDER_VARIABLE: &str = "WHITEWATER_KERNELS";
