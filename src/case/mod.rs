@@ -230,6 +230,7 @@ pub struct Record {
 /// The program of a kernel that runs as a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KernelProgram {
     /// What `whitewater kernel list` calls it.
     pub name: String,

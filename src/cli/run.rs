@@ -1,6 +1,6 @@
 //! `whitewater run`: a campaign.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,12 +9,11 @@ use std::time::Duration;
 use crate::campaign::{self, Campaign, Options, Rules};
 use crate::case::strategy;
 use crate::endpoint::plant::Plant;
-use crate::report::json::JsonLines;
-use crate::report::terminal::Terminal;
-use crate::report::{self, Event, Report};
+use crate::report;
 use crate::seed::Seed;
 use crate::world::uml::coverage::{self, CoverageError};
 
+use super::format::Telling;
 use super::options::{self, Filters, Shrinking};
 use super::world::{Counted, Wishes, WorldArgs};
 use super::{exit, interrupt};
@@ -95,9 +94,8 @@ pub struct Args {
     )]
     known: Vec<PathBuf>,
 
-    /// Write each event as a line of JSON to standard output, and everything else to standard error
-    #[arg(long, help_heading = "Report")]
-    json: bool,
+    #[command(flatten)]
+    telling: Telling,
 
     /// Plant a fault, to see that it is found
     #[arg(long, value_name = "NAME", hide = true)]
@@ -110,7 +108,8 @@ Examples:
   whitewater run --seed 0x1f --pairing 'mptcp>mptcp' --link impaired
   whitewater run --world uml --cases 1000 --check-determinism
   whitewater run --for 10m --lcov kernel.info
-  whitewater run --known cases/known --json >events.jsonl";
+  whitewater run --known cases/known --json >events.jsonl
+  whitewater run --format ktap --junit whitewater.xml";
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> ExitCode {
@@ -150,18 +149,16 @@ pub fn run(args: &Args) -> ExitCode {
         },
         stop,
     };
-    let mut report: Box<dyn Report> = match args.json {
-        true => Box::new(Both(JsonLines::new(io::stdout()), Terminal::new(io::stderr()))),
-        false => Box::new(Terminal::new(io::stdout())),
-    };
-    let summary = match campaign::run(&campaign, &mut *report) {
-        Ok(summary) => summary,
-        Err(error) => return exit::fail(exit::UNABLE, error),
-    };
-    match opened.coverage.map_or(Ok(()), |counted| args.tell(&counted)) {
-        Ok(()) => summary.exit_code().into(),
-        Err(error) => exit::fail(exit::UNABLE, error),
-    }
+    args.telling.tell("whitewater run", |report| {
+        let summary = match campaign::run(&campaign, report) {
+            Ok(summary) => summary,
+            Err(error) => return exit::fail(exit::UNABLE, error),
+        };
+        match opened.coverage.as_ref().map_or(Ok(()), |counted| args.tell(counted)) {
+            Ok(()) => summary.exit_code().into(),
+            Err(error) => exit::fail(exit::UNABLE, error),
+        }
+    })
 }
 
 impl Args {
@@ -170,13 +167,12 @@ impl Args {
         Wishes { plant: self.plant, check: self.check_determinism, coverage }
     }
 
-    /// Tells which lines were executed. Where events are on standard output, a table is not for it.
+    /// Tells which lines were executed.
     fn tell(&self, counted: &Counted) -> Result<(), CoverageError> {
         let files = counted.coverage.files(&counted.kernel)?;
         let table = report::coverage::table(&files, counted.coverage.runs());
         // Where nobody reads any more, the exit code still says what happened.
-        let _ =
-            if self.json { io::stderr().write_all(table.as_bytes()) } else { io::stdout().write_all(table.as_bytes()) };
+        let _ = self.telling.people().write_all(table.as_bytes());
         match &self.lcov {
             Some(path) => coverage::write_lcov(path, &files),
             None => Ok(()),
@@ -186,15 +182,5 @@ impl Args {
     fn cases(&self) -> Option<u64> {
         let bounded = self.time.is_some() || self.until_finding;
         self.cases.or_else(|| (!bounded).then_some(CASES))
-    }
-}
-
-/// Two reports of the same events.
-struct Both<A, B>(A, B);
-
-impl<A: Report, B: Report> Report for Both<A, B> {
-    fn event(&mut self, event: &Event) {
-        self.0.event(event);
-        self.1.event(event);
     }
 }
