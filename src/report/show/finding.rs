@@ -60,11 +60,12 @@ pub fn describe(verdict: &Verdict, case: &Case, seen: &Observation) -> String {
 /// What it is, and how the run ended.
 fn headline(verdict: &Verdict, seen: &Observation) -> String {
     let what = if verdict.what.is_empty() { "all as it should be" } else { &verdict.what };
-    let end = match seen.end {
+    let end = match &seen.end {
         End::Finished => "both endpoints finished".to_owned(),
-        End::Stalled { idle } => format!("stopped after {} without a byte", phrase::time(idle)),
+        End::Stalled { idle } => format!("stopped after {} without a byte", phrase::time(*idle)),
         End::OutOfTime => "given up while bytes still moved".to_owned(),
         End::KernelDied => "the kernel went down".to_owned(),
+        End::KernelHung(_) => "the kernel hung".to_owned(),
     };
     let took = phrase::time(seen.timings.transfer);
     let mut said = vec![
