@@ -124,6 +124,9 @@ pub struct Story {
     pub state: String,
     /// The MPTCP state just before it closed; `None` for a TCP socket.
     pub mptcp: Option<MptcpState>,
+    /// All sockets of its host just before it closed its own, where its story is not a good one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sockets: Vec<SocketState>,
     /// Socket options that this kernel refused, with their errno.
     pub refused_options: Vec<String>,
     /// Where the kernel contradicted itself: what it said of the stream against what came of it.

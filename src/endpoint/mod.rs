@@ -23,6 +23,7 @@ use nix::errno::Errno;
 
 use crate::case::{Case, Ending, Endpoint, Family, First, Protocol, Second};
 use crate::copier::{self, Ended, Plan, Progress, When};
+use crate::net::diag;
 use crate::observation::{CallError, Story};
 use crate::payload::{self, Checker, Payload, StreamId};
 
@@ -211,6 +212,10 @@ impl Errand<'_> {
             Ended::Done | Ended::Left | Ended::Stopped => None,
         };
         story.mismatch = checker.finish(outcome.end_of_stream);
+        if story.mismatch.is_some() || story.error.is_some() {
+            // Evidence, no more: without it the story is the same.
+            story.sockets = diag::sockets_of_own().unwrap_or_default();
+        }
         if self.endpoint().protocol == Protocol::Mptcp {
             story.mptcp = Some(wire.mptcp_state());
         }
