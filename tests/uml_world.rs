@@ -126,11 +126,16 @@ fn a_kernel_that_computes_for_ever_is_a_finding() {
 #[test]
 fn a_program_of_the_guest_that_computes_for_ever_is_not_the_kernels_fault() {
     let folder = tempfile::tempdir().expect("a folder");
-    let world = pretended(folder.path(), "sh -c 'while :; do :; done' & wait");
-    match world.run(&rough(5), &|_| None) {
-        Err(WorldError::AgentLost(text)) => assert!(text.contains("of CPU time without an end"), "{text}"),
+    let world = pretended(folder.path(), "sh -c 'while :; do :; done' & echo $!; wait");
+    let text = match world.run(&rough(5), &|_| None) {
+        Err(WorldError::AgentLost(text)) => text,
         other => panic!("{other:?}"),
-    }
+    };
+    assert!(text.contains("of CPU time without an end"), "{text}");
+    let program = text.lines().last().expect("the console's last line").trim();
+    let state = std::fs::read_to_string(format!("/proc/{program}/stat"));
+    // Whoever inherits it may not have waited for it yet.
+    assert!(state.is_err() || state.is_ok_and(|state| state.contains(") Z ")), "it is killed with its kernel");
 }
 
 #[test]

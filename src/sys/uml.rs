@@ -83,9 +83,19 @@ pub fn ended(pid: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// Sends `signal` to the process behind a descriptor of [`ended`]: pidfd_send_signal(2). One that has ended is ESRCH,
-/// never another process.
+/// PIDFD_SIGNAL_PROCESS_GROUP (include/uapi/linux/pidfd.h), since Linux 6.9.
+const PROCESS_GROUP: libc::c_uint = 1 << 2;
+
+/// Sends `signal` to the process behind a descriptor of [`ended`] and to all of the group that it leads:
+/// pidfd_send_signal(2). Kernels before 6.9 reach the process alone. One that has ended is ESRCH, never another process.
 pub fn send_signal(process: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
+    match send(process, signal, PROCESS_GROUP) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => send(process, signal, 0),
+        result => result,
+    }
+}
+
+fn send(process: BorrowedFd<'_>, signal: Signal, flags: libc::c_uint) -> io::Result<()> {
     // SAFETY: no siginfo is passed, the rest are integers.
     let result = unsafe {
         libc::syscall(
@@ -93,7 +103,7 @@ pub fn send_signal(process: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
             process.as_raw_fd(),
             signal as libc::c_int,
             std::ptr::null::<libc::siginfo_t>(),
-            0,
+            flags,
         )
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
