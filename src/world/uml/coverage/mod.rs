@@ -164,7 +164,8 @@ mod tests {
     ];
 
     fn run(program: &str, arguments: &[&str], folder: &Path) -> bool {
-        Command::new(program).args(arguments).current_dir(folder).status().is_ok_and(|status| status.success())
+        let output = Command::new(program).args(arguments).current_dir(folder).output();
+        output.is_ok_and(|output| output.status.success())
     }
 
     #[test]
