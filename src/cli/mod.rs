@@ -6,6 +6,7 @@ pub mod connect;
 pub mod doctor;
 pub mod exit;
 pub mod kernel;
+pub mod matrix;
 pub mod replay;
 pub mod run;
 pub mod show;
@@ -45,6 +46,7 @@ enum Command {
     Run(run::Args),
     Replay(replay::Args),
     Shrink(shrink::Args),
+    Matrix(matrix::Args),
     Connect(connect::Args),
     /// Show a case in words, with its topology
     Show(show::Args),
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Shrink(args)) => shrink::run(args),
+        Some(Command::Matrix(args)) => matrix::run(args),
         Some(Command::Connect(args)) => connect::run(args),
         Some(Command::Show(args)) => show::run(args),
         Some(Command::Kernel(args)) => kernel::run(args),
