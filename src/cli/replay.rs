@@ -46,6 +46,10 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER")]
     evidence: Option<PathBuf>,
 
+    /// Leave the evidence of every run in this folder, passed or not: captures, sockets, counters
+    #[arg(long, value_name = "FOLDER", conflicts_with = "evidence")]
+    capture: Option<PathBuf>,
+
     /// Exit as `git bisect run` wants it: 125 where a case cannot be judged here
     #[arg(long)]
     bisect: bool,
@@ -69,6 +73,7 @@ const EXAMPLES: &str = "\
 Examples:
   whitewater replay findings/*.toml
   whitewater replay --times 10 findings/corrupt-1a2b3c4d.toml
+  whitewater replay --capture kept case.toml; whitewater show --evidence kept/1-1 case.toml
   git bisect run whitewater replay --bisect --times 5 finding.toml";
 
 /// Runs the subcommand.
@@ -92,8 +97,9 @@ pub fn run(args: &Args) -> ExitCode {
     let stop = interrupt::flag(&opened.world);
     let world = Arc::clone(&opened.world);
     let rules = Rules::default();
-    let evidence = args.evidence.as_deref();
-    let replay = Replay { world, rules, cases: &cases, times: args.times, jobs: args.jobs, evidence, stop };
+    let evidence = args.capture.as_deref().or(args.evidence.as_deref());
+    let keep_all = args.capture.is_some();
+    let replay = Replay { world, rules, cases: &cases, times: args.times, jobs: args.jobs, evidence, keep_all, stop };
     let runs = cases.len() as u64 * u64::from(args.times);
     args.telling.tell("whitewater replay", |report| {
         report.event(&Event::ReplayStarted {

@@ -37,6 +37,9 @@ const USUAL: [&str; 26] = [
     "MPTcpExt.RcvWndShared",
 ];
 
+/// How many sockets of an endpoint are told beside its ladder.
+const SOCKETS: usize = 8;
+
 /// Describes a verdict and what it rests on.
 pub fn describe(verdict: &Verdict, case: &Case, seen: &Observation) -> String {
     let mut parts = vec![headline(verdict, seen)];
@@ -116,6 +119,29 @@ fn stories(case: &Case, seen: &Observation) -> String {
         story.refused_options.iter().map(|option| format!("no {option}")).collect::<Vec<_>>().join(", ")
     });
     text(&table)
+}
+
+/// How each endpoint ended, in a line: what it was doing, what it had sent and received, its socket at a stall.
+pub fn ends(case: &Case, seen: &Observation) -> String {
+    let (client, server) = (&case.client, &case.server);
+    let all = [("client", client, server, &seen.client), ("server", server, client, &seen.server)];
+    let said = all.map(|(name, own, peer, story)| {
+        let of =
+            |amount: u64, all: u64| if amount == all { format!("all {all}") } else { format!("{amount} of {all}") };
+        let (sent, received) = (of(story.sent, own.payload), of(story.received, peer.payload));
+        let mut text = format!("{}: sent {sent}, received {received}, {}", story.state, ended(story));
+        if let Some(error) = &story.error {
+            text.push_str(&format!(", {}", failed(error)));
+        }
+        let sockets = seen.hosts.get(&own.host).map(|host| host.stalled_sockets.as_slice()).unwrap_or_default();
+        for socket in sockets.iter().filter(|socket| socket.state != "LISTEN").take(SOCKETS) {
+            let SocketState { protocol, state, receive_queue, send_queue, timer, .. } = socket;
+            let timer = timer.as_ref().map(|timer| format!(", timer {timer}")).unwrap_or_default();
+            text.push_str(&format!("; {protocol} {state}, {receive_queue} unread, {send_queue} unacknowledged{timer}"));
+        }
+        (name.to_owned(), text)
+    });
+    rows(&said)
 }
 
 fn ended(story: &Story) -> &'static str {
