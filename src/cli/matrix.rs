@@ -85,6 +85,10 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER", help_heading = "Running")]
     evidence: Option<PathBuf>,
 
+    /// Keep the evidence of every transfer in this folder, passed or not: captures of its links, sockets, counters
+    #[arg(short = 'c', long, value_name = "FOLDER", conflicts_with = "evidence", help_heading = "Running")]
+    capture: Option<PathBuf>,
+
     /// Run so many transfers at once [default: 8 for each CPU on the host, one for each in uml]
     #[arg(long, value_name = "N", env = "WHITEWATER_JOBS", hide_env_values = true, value_parser = options::jobs, help_heading = "Running")]
     jobs: Option<usize>,
@@ -183,7 +187,8 @@ impl Args {
             cases: &cases,
             times: 1,
             jobs: self.jobs.unwrap_or(opened.jobs),
-            evidence: self.evidence.as_deref(),
+            evidence: self.capture.as_deref().or(self.evidence.as_deref()),
+            keep_all: self.capture.is_some(),
             stop: interrupt::flag(&opened.world),
         };
         let whole = replay.run(&mut |replayed| {
