@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use super::evidence::Evidence;
 use super::protocol::Errand;
 use super::{settle, watch};
-use crate::case::{Host, LinkId};
+use crate::case::{Case, Host, LinkId};
 use crate::copier::Progress;
 use crate::endpoint::plant::Plant;
 use crate::endpoint::{self, Rendezvous, endpoint_of};
@@ -64,12 +64,12 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     let built = Instant::now();
 
     let transfer = transfer(errand, &topology, &relay)?;
-    known_protocols(&transfer)?;
+    known_protocols(case, &transfer)?;
     let moved = Instant::now();
     relay.heal();
     let left = match transfer.end {
         End::Finished => settle::settle(&topology, case, Expectation::of(case).settle)?,
-        End::Stalled { .. } | End::OutOfTime | End::KernelDied => BTreeMap::new(),
+        End::Stalled { .. } | End::OutOfTime | End::KernelDied | End::KernelHung(_) => BTreeMap::new(),
     };
     let settled = Instant::now();
 
@@ -93,9 +93,10 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
 }
 
 /// A socket that this kernel does not know is no finding.
-fn known_protocols(transfer: &Transfer) -> Result<(), RunError> {
-    for story in [&transfer.client, &transfer.server] {
-        if let Some(error) = story.error.as_ref().filter(|error| error.call == "socket") {
+fn known_protocols(case: &Case, transfer: &Transfer) -> Result<(), RunError> {
+    for (story, end) in [(&transfer.client, &case.client), (&transfer.server, &case.server)] {
+        let disabled = !case.knobs(end.host).has_mptcp();
+        if let Some(error) = story.error.as_ref().filter(|error| error.call == "socket" && !disabled) {
             return Err(RunError::Unable(format!(
                 "this kernel gives no socket of the case's protocol and family ({}): MPTCP needs CONFIG_MPTCP and \
                  net.mptcp.enabled=1, IPv6 needs CONFIG_IPV6; `whitewater doctor` tells more",

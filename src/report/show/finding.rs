@@ -49,17 +49,23 @@ pub fn describe(verdict: &Verdict, case: &Case, seen: &Observation) -> String {
     parts.extend(counters(seen));
     parts.extend(sockets("sockets when it stalled", seen, |host| &host.stalled_sockets));
     parts.extend(sockets("sockets left", seen, |host| &host.left_sockets));
+    let closed = [("client", case.client.host, &seen.client), ("server", case.server.host, &seen.server)];
+    parts.extend(closed.into_iter().filter(|(.., story)| !story.sockets.is_empty()).map(|(name, host, story)| {
+        let said: String = story.sockets.iter().map(|socket| self::socket(host, socket)).collect();
+        format!("  sockets before the {name} closed\n{said}")
+    }));
     parts.join("\n")
 }
 
 /// What it is, and how the run ended.
 fn headline(verdict: &Verdict, seen: &Observation) -> String {
     let what = if verdict.what.is_empty() { "all as it should be" } else { &verdict.what };
-    let end = match seen.end {
+    let end = match &seen.end {
         End::Finished => "both endpoints finished".to_owned(),
-        End::Stalled { idle } => format!("stopped after {} without a byte", phrase::time(idle)),
+        End::Stalled { idle } => format!("stopped after {} without a byte", phrase::time(*idle)),
         End::OutOfTime => "given up while bytes still moved".to_owned(),
         End::KernelDied => "the kernel went down".to_owned(),
+        End::KernelHung(_) => "the kernel hung".to_owned(),
     };
     let took = phrase::time(seen.timings.transfer);
     let mut said = vec![
