@@ -118,7 +118,7 @@ pub fn run(args: &Args) -> ExitCode {
     let begin = Instant::now();
     let before = matrix::preflight(terms.v4_only || args.classic);
     let before_took = begin.elapsed();
-    let opened = match args.world.open(Wishes { plant: args.plant, check: false }) {
+    let opened = match args.world.open(Wishes { plant: args.plant, ..Wishes::default() }) {
         Ok(opened) => opened,
         Err(error @ OpenError::Flags(_)) => return exit::fail(exit::USAGE, error),
         Err(error) => return unable(&error.to_string()),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Terms;
-use crate::case::{Address, Case, Family, Host, LinkId, Pairing, Protocol, Receiving, Syncookies};
+use crate::case::{Address, Case, Family, Host, LinkId, Pairing, Protocol, Receiving, Rounds, Syncookies, Sysctl};
 use crate::topology::{Side, connect_target, v4, v6};
 
 /// One transfer of a walk.
@@ -28,13 +28,16 @@ const PLACES: [Place; 6] = [
     (LinkId::Ns3Ns4, Side::Right),
 ];
 
+/// `net.ipv4.tcp_fastopen` of a client and of a server.
+const SENDS_DATA: u32 = 1;
+const TAKES_DATA: u32 = 2;
+
 const MPTCP: Pairing = Pairing { client: Protocol::Mptcp, server: Protocol::Mptcp };
 const TO_TCP: Pairing = Pairing { client: Protocol::Mptcp, server: Protocol::Tcp };
 const FROM_TCP: Pairing = Pairing { client: Protocol::Tcp, server: Protocol::Mptcp };
 const TCP: Pairing = Pairing { client: Protocol::Tcp, server: Protocol::Tcp };
 
-/// The walk of the script of today, as far as cases go: fast open, transparent proxying and the full disconnect are not
-/// among them yet.
+/// The walk of the script of today, as far as cases go: transparent proxying is not among them yet.
 pub fn walk(terms: &Terms) -> Vec<Leg> {
     let mut walk = Walk { terms, legs: Vec::new() };
     for family in walk.families() {
@@ -53,6 +56,15 @@ pub fn walk(terms: &Terms) -> Vec<Leg> {
                 (case.client.io.receive, case.server.io.receive) = (receive, receive);
             });
         }
+    }
+    for family in walk.families() {
+        // In a fresh network nobody has a cookie: the second transfer to the same address has.
+        walk.fast_open("MPTFO cold", family, 1);
+        walk.fast_open("MPTFO warm", family, 2);
+    }
+    for family in walk.families() {
+        let again = |case: &mut Case| case.rounds = Rounds { count: 3, reuse: true };
+        walk.at_home("full disconnect", family, again);
     }
     walk.legs
 }
@@ -100,6 +112,20 @@ impl Walk<'_> {
         };
         for pairing in self.pairings(false) {
             self.add(group, sender, place, family, pairing, cookies);
+        }
+    }
+
+    /// ns2 to ns1, so many times, with data in the SYN.
+    fn fast_open(&mut self, group: &str, family: Family, rounds: u8) {
+        let open_fast = |case: &mut Case| {
+            case.rounds.count = rounds;
+            (case.client.options.fastopen, case.server.options.fastopen) = (true, true);
+            for (host, value) in [(Host::Ns1, TAKES_DATA), (Host::Ns2, SENDS_DATA)] {
+                case.hosts.entry(host).or_default().sysctls.insert(Sysctl::TcpFastopen, value);
+            }
+        };
+        for pairing in self.pairings(false) {
+            self.add(group, Host::Ns2, PLACES[0], family, pairing, open_fast);
         }
     }
 
