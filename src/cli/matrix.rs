@@ -176,7 +176,8 @@ impl Args {
 
     fn walk(&self, opened: &Opened, legs: &[Leg], told: &mut Told) -> ExitCode {
         let cases: Vec<Case> = legs.iter().map(|leg| leg.case.clone()).collect();
-        for (leg, problems) in legs.iter().filter_map(|leg| Some((leg, leg.case.validate().err()?))) {
+        let out_of_range = legs.iter().find_map(|leg| Some((leg, leg.case.validate().err()?)));
+        if let Some((leg, problems)) = out_of_range {
             let first = problems.first().map(ToString::to_string).unwrap_or_default();
             return exit::fail(exit::USAGE, format!("{}: {first}", leg.name));
         }
