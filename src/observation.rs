@@ -127,6 +127,14 @@ pub struct HostStory {
     pub stalled_sockets: Vec<SocketState>,
     /// Sockets still there after both endpoints closed and the network had time to settle; TIME-WAIT does not count.
     pub left_sockets: Vec<SocketState>,
+    /// How many sockets more (or less) were in use at the end than before the endpoints opened theirs, once none was left
+    /// that could still be found: what nobody will ever free.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost_sockets: i64,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// One socket as `sock_diag` shows it.

@@ -12,7 +12,8 @@ use nix::unistd::Pid;
 
 use super::evidence::Evidence;
 use super::protocol::Errand;
-use super::{settle, watch};
+use super::settle::{self, Left};
+use super::watch;
 use crate::case::{Host, LinkId};
 use crate::copier::Progress;
 use crate::endpoint::plant::Plant;
@@ -62,14 +63,15 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     let relay = Relay::start_with(case.seed, topology.take_wirings(), errand.plant == Some(Plant::TwoLosses))
         .map_err(trouble("start the links"))?;
     let built = Instant::now();
+    let in_use = settle::in_use(&topology, case)?;
 
     let transfer = transfer(errand, &topology, &relay)?;
     known_protocols(&transfer)?;
     let moved = Instant::now();
     relay.heal();
     let left = match transfer.end {
-        End::Finished => settle::settle(&topology, case, Expectation::of(case).settle)?,
-        End::Stalled { .. } | End::OutOfTime | End::KernelDied => BTreeMap::new(),
+        End::Finished => settle::settle(&topology, case, Expectation::of(case).settle, &in_use)?,
+        End::Stalled { .. } | End::OutOfTime | End::KernelDied => Left::default(),
     };
     let settled = Instant::now();
 
@@ -196,7 +198,7 @@ fn pin(cpus: &[usize]) -> Result<(), RunError> {
 fn hosts(
     topology: &Topology,
     mut stalled: BTreeMap<Host, Vec<SocketState>>,
-    mut left: BTreeMap<Host, Vec<SocketState>>,
+    mut left: Left,
 ) -> Result<BTreeMap<Host, HostStory>, NetError> {
     Host::ALL
         .into_iter()
@@ -205,8 +207,9 @@ fn hosts(
             let mut counters = counters::read(topology.namespace(host))?;
             counters.retain(|_, value| *value != 0);
             let stalled_sockets = stalled.remove(&host).unwrap_or_default();
-            let left_sockets = left.remove(&host).unwrap_or_default();
-            Ok((host, HostStory { counters, stalled_sockets, left_sockets }))
+            let left_sockets = left.sockets.remove(&host).unwrap_or_default();
+            let lost_sockets = left.lost.remove(&host).unwrap_or_default();
+            Ok((host, HostStory { counters, stalled_sockets, left_sockets, lost_sockets }))
         })
         .collect()
 }
