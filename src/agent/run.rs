@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::Sender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -63,7 +63,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     let relay = Relay::start_with(case.seed, topology.take_wirings(), errand.plant == Some(Plant::TwoLosses))
         .map_err(trouble("start the links"))?;
     let built = Instant::now();
-    let in_use = settle::in_use(&topology, case)?;
+    let in_use = settle::in_use_at_rest(&topology, case)?;
 
     let transfer = transfer(errand, &topology, &relay)?;
     known_protocols(&transfer)?;
@@ -89,7 +89,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
         trouble: seen,
         kernel_log: Vec::new(),
         kernel: features::kernel()?,
-        timings: Timings { setup: built - start, transfer: moved - built, settle: settled - moved },
+        timings: Timings { setup: built - start, transfer: moved - built, settle: settled - moved, silence: transfer.silence },
     };
     Ok((observation, Evidence { links }))
 }
@@ -115,6 +115,7 @@ struct Transfer {
     server: Story,
     stalled: BTreeMap<Host, Vec<SocketState>>,
     trouble: Vec<String>,
+    silence: Duration,
 }
 
 /// Runs both endpoints to their end, or stops them.
@@ -136,7 +137,7 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
         let server = spawn(payload::Sender::Server, &progress[1], for_server);
         let client = spawn(payload::Sender::Client, &progress[0], for_client);
         drop(ended);
-        let end = watch::watch(&ends, [&progress[0], &progress[1]], &expectation, || relay.heal());
+        let (end, silence) = watch::watch(&ends, [&progress[0], &progress[1]], &expectation, || relay.heal());
         let mut trouble = Vec::new();
         let mut stalled = BTreeMap::new();
         if end != End::Finished {
@@ -155,7 +156,7 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
         };
         let client = story("client", client);
         let server = story("server", server);
-        Ok(Transfer { end, client, server, stalled, trouble })
+        Ok(Transfer { end, client, server, stalled, trouble, silence })
     })
 }
 

@@ -70,6 +70,7 @@ named!(Group, "group":
     Reorder = "reorder",
     Rate = "rate",
     Outages = "outages",
+    Faults = "faults",
 );
 
 impl fmt::Display for Pairing {

@@ -9,6 +9,7 @@
 //! `cost` bounds its payload by what its links and buffers let through.
 
 mod cost;
+mod critical;
 mod draw;
 mod endpoints;
 mod links;
@@ -61,11 +62,13 @@ pub enum Group {
     Rate,
     /// Outages of a link.
     Outages,
+    /// Single faults on the packets that a connection turns on.
+    Faults,
 }
 
 impl Group {
     /// Every group.
-    pub const ALL: [Group; 17] = [
+    pub const ALL: [Group; 18] = [
         Group::Chunks,
         Group::Pauses,
         Group::Buffers,
@@ -83,6 +86,7 @@ impl Group {
         Group::Reorder,
         Group::Rate,
         Group::Outages,
+        Group::Faults,
     ];
 
     /// Whether this group impairs links: such a link goes through user space.
@@ -188,14 +192,15 @@ impl Space {
 pub fn draw(space: &Space, seed: Seed) -> Case {
     let mut place = Draw::new(seed, "place");
     let crossing: Vec<(Host, Host)> = space.hosts.iter().copied().filter(|(client, server)| client != server).collect();
-    let kinds: Vec<Group> = space.groups.iter().copied().filter(|group| group.is_impairment()).collect();
+    let kinds: Vec<Group> = space.groups.iter().copied().filter(|group| group.is_impairment() && *group != Group::Faults).collect();
     let impaired = match space.links {
         LinkFilter::Plain => false,
         LinkFilter::Any => place.chance(IMPAIRED_SHARE),
         LinkFilter::Impaired => true,
     } && !crossing.is_empty()
         && !kinds.is_empty();
-    let hosts = place.pick(if impaired { &crossing } else { &space.hosts });
+    let crosses = impaired || (space.links == LinkFilter::Impaired && !crossing.is_empty());
+    let hosts = place.pick(if crosses { &crossing } else { &space.hosts });
     let pairing = place.pick(&space.pairings);
 
     let mut case = Case { seed, family: place.pick(&space.families), ..Case::default() };
@@ -243,6 +248,9 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     }
     if on(Group::Pauses) {
         endpoints::pauses(&mut case, stall);
+    }
+    if space.links != LinkFilter::Plain && space.allows(Group::Faults) {
+        critical::faults(&mut case, space.links == LinkFilter::Impaired && !impaired);
     }
     case
 }
