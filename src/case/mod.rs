@@ -10,6 +10,7 @@
 
 mod endpoint;
 mod host;
+mod io;
 mod link;
 mod names;
 
@@ -21,6 +22,7 @@ pub mod validate;
 
 pub use endpoint::{Chunks, Congestion, Endpoint, Pairing, Pattern, Pause, Protocol, SocketOptions};
 pub use host::{Host, Knobs, Offloads, Syncookies};
+pub use io::{Io, Receiving, Sending};
 pub use link::{
     Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate, Reorder,
 };
@@ -228,6 +230,7 @@ pub struct Record {
 /// The program of a kernel that runs as a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KernelProgram {
     /// What `whitewater kernel list` calls it.
     pub name: String,

@@ -13,6 +13,7 @@ mod critical;
 mod draw;
 mod endpoints;
 mod links;
+mod modes;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +49,8 @@ pub enum Group {
     Offloads,
     /// Two CPUs.
     Cpus,
+    /// The calls that send and receive.
+    Io,
     /// Loss on a link.
     Loss,
     /// Corruption on a link.
@@ -79,6 +82,7 @@ impl Group {
         Group::Mtu,
         Group::Offloads,
         Group::Cpus,
+        Group::Io,
         Group::Loss,
         Group::Corrupt,
         Group::Duplicate,
@@ -94,10 +98,16 @@ impl Group {
         self >= Group::Loss
     }
 
+    /// Whether it is switched on by a stream of its own: it came after the others, whose draws stay as they were.
+    fn has_own_stream(self) -> bool {
+        matches!(self, Group::Io)
+    }
+
     /// In which share of cases a group that is no impairment is switched on.
     fn share(self) -> f64 {
         match self {
             Group::Chunks => 0.5,
+            Group::Io => 0.45,
             Group::Options | Group::Ending => 0.35,
             Group::Buffers | Group::Knobs => 0.25,
             Group::Pauses => 0.2,
@@ -230,6 +240,9 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     if on(Group::Options) {
         endpoints::options(&mut case, &space.congestions);
     }
+    if on(Group::Io) {
+        modes::io(&mut case);
+    }
     if on(Group::Mtu) {
         links::mtus(&mut case);
     }
@@ -260,7 +273,10 @@ fn switch_on(space: &Space, seed: Seed, case: &Case) -> Vec<Group> {
     let mut swarm = Draw::new(seed, "swarm");
     let mut groups = Vec::new();
     for group in Group::ALL.into_iter().filter(|group| !group.is_impairment()) {
-        let on = swarm.chance(group.share());
+        let on = match group.has_own_stream() {
+            true => Draw::new(seed, &format!("swarm {group}")).chance(group.share()),
+            false => swarm.chance(group.share()),
+        };
         let useful = !case.is_loopback() || !matches!(group, Group::Mtu | Group::Offloads);
         if on && useful && space.allows(group) {
             groups.push(group);

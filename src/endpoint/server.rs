@@ -41,6 +41,5 @@ pub(super) fn run(
     drop(listener);
     socket.set_nonblocking(true).map_err(failed("fcntl"))?;
     options::set_late(&socket, &errand.endpoint().options, story);
-    errand.copy(socket, story);
-    Ok(())
+    errand.copy(socket, story)
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::case::{
-    Action, Address, Case, Chunks, Congestion, Direction, Endpoint, Family, First, Host, Impairments, Jitter, Knobs,
-    Link, Loss, Offloads, Pattern, Protocol, Second, SocketOptions, Syncookies,
+    Action, Address, Case, Chunks, Congestion, Direction, Endpoint, Family, First, Host, Impairments, Io, Jitter,
+    Knobs, Link, Loss, Offloads, Pattern, Protocol, Receiving, Second, Sending, SocketOptions, Syncookies,
 };
 
 /// What each thing that is not plain weighs, whatever its number: more than any number does.
@@ -81,6 +81,7 @@ fn endpoint(endpoint: &Endpoint) -> u128 {
         + u128::from(endpoint.payload)
         + chunks(&endpoint.write)
         + chunks(&endpoint.read)
+        + io(endpoint.io)
         + options(&endpoint.options)
 }
 
@@ -96,6 +97,13 @@ fn chunks(chunks: &Chunks) -> u128 {
     };
     let pauses = chunks.pauses.iter().map(|pause| THING + u128::from(pause.at) + pause.lasts.as_nanos());
     kind * THING + numbers + pauses.sum::<u128>()
+}
+
+fn io(io: Io) -> u128 {
+    thing(io.send != Sending::default())
+        + thing(io.receive != Receiving::default())
+        + thing(io.timestamps)
+        + thing(io.inq)
 }
 
 fn options(options: &SocketOptions) -> u128 {
