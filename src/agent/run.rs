@@ -89,7 +89,12 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
         trouble: seen,
         kernel_log: Vec::new(),
         kernel: features::kernel()?,
-        timings: Timings { setup: built - start, transfer: moved - built, settle: settled - moved, silence: transfer.silence },
+        timings: Timings {
+            setup: built - start,
+            transfer: moved - built,
+            settle: settled - moved,
+            silence: transfer.silence,
+        },
     };
     Ok((observation, Evidence { links }))
 }

@@ -71,7 +71,7 @@ pub enum Group {
 
 impl Group {
     /// Every group.
-    pub const ALL: [Group; 18] = [
+    pub const ALL: [Group; 19] = [
         Group::Chunks,
         Group::Pauses,
         Group::Buffers,
@@ -202,7 +202,8 @@ impl Space {
 pub fn draw(space: &Space, seed: Seed) -> Case {
     let mut place = Draw::new(seed, "place");
     let crossing: Vec<(Host, Host)> = space.hosts.iter().copied().filter(|(client, server)| client != server).collect();
-    let kinds: Vec<Group> = space.groups.iter().copied().filter(|group| group.is_impairment() && *group != Group::Faults).collect();
+    let kinds: Vec<Group> =
+        space.groups.iter().copied().filter(|group| group.is_impairment() && *group != Group::Faults).collect();
     let impaired = match space.links {
         LinkFilter::Plain => false,
         LinkFilter::Any => place.chance(IMPAIRED_SHARE),
