@@ -45,6 +45,9 @@ pub(super) fn sockets(topology: &Topology, case: &Case) -> Result<BTreeMap<Host,
 /// How many sockets of any kind both endpoints' hosts have in use before the transfer. Those that built the topology are
 /// closed, but the kernel may take a moment to free them. Waiting costs nothing in virtual time; in real time it is spared,
 /// and what is not free yet makes the count at the end look smaller than it is: nothing is reported for that.
+///
+/// It also keeps the transfer out of the first 64 ms after a boot, in which no SYN cookie holds: see
+/// docs/findings/linux-7.2.md.
 pub(super) fn in_use_at_rest(topology: &Topology, case: &Case) -> Result<BTreeMap<Host, i64>, NetError> {
     if init::is_guest() {
         std::thread::sleep(LOOK_MAX);

@@ -12,6 +12,7 @@ mod endpoint;
 mod host;
 mod io;
 mod link;
+mod middlebox;
 mod names;
 
 pub mod file;
@@ -26,6 +27,7 @@ pub use io::{Io, Receiving, Sending};
 pub use link::{
     Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate, Reorder,
 };
+pub use middlebox::{Pick, Removal, Rule, Strip, TcpOption, Towards};
 pub use names::ParseNameError;
 
 use std::collections::BTreeMap;

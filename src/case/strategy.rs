@@ -13,6 +13,7 @@ mod critical;
 mod draw;
 mod endpoints;
 mod links;
+mod middlebox;
 mod modes;
 #[cfg(test)]
 mod tests;
@@ -65,13 +66,15 @@ pub enum Group {
     Rate,
     /// Outages of a link.
     Outages,
+    /// A middlebox on a link. Drawn beside the other impairments, or alone.
+    Middlebox,
     /// Single faults on the packets that a connection turns on.
     Faults,
 }
 
 impl Group {
     /// Every group.
-    pub const ALL: [Group; 19] = [
+    pub const ALL: [Group; 20] = [
         Group::Chunks,
         Group::Pauses,
         Group::Buffers,
@@ -90,6 +93,7 @@ impl Group {
         Group::Reorder,
         Group::Rate,
         Group::Outages,
+        Group::Middlebox,
         Group::Faults,
     ];
 
@@ -204,12 +208,13 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     let crossing: Vec<(Host, Host)> = space.hosts.iter().copied().filter(|(client, server)| client != server).collect();
     let kinds: Vec<Group> =
         space.groups.iter().copied().filter(|group| group.is_impairment() && *group != Group::Faults).collect();
+    let (boxes, kinds): (Vec<Group>, Vec<Group>) = kinds.into_iter().partition(|kind| *kind == Group::Middlebox);
     let impaired = match space.links {
         LinkFilter::Plain => false,
         LinkFilter::Any => place.chance(IMPAIRED_SHARE),
         LinkFilter::Impaired => true,
     } && !crossing.is_empty()
-        && !kinds.is_empty();
+        && !(kinds.is_empty() && boxes.is_empty());
     let crosses = impaired || (space.links == LinkFilter::Impaired && !crossing.is_empty());
     let hosts = place.pick(if crosses { &crossing } else { &space.hosts });
     let pairing = place.pick(&space.pairings);
@@ -251,7 +256,12 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         links::offloads(&mut case);
     }
     if impaired {
-        links::impair(&mut case, &kinds);
+        if !kinds.is_empty() {
+            links::impair(&mut case, &kinds);
+        }
+        if !boxes.is_empty() {
+            middlebox::middlebox(&mut case, kinds.is_empty());
+        }
     }
     endpoints::spare_cookies(&mut case);
     // From here on the payload, which depends on what buffers and links let through, and what depends on the payload.

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{
-    Action, Case, Chunks, Direction, Endpoint, FORMAT, Impairments, Jitter, Knobs, Loss, MAX_CARRIAGES, Pattern,
+    Action, Case, Chunks, Direction, Endpoint, FORMAT, Impairments, Jitter, Knobs, Loss, MAX_CARRIAGES, Pattern, Rule,
     SocketOptions,
 };
 
@@ -42,6 +42,12 @@ pub const MAX_OUTAGE: Duration = Duration::from_secs(60);
 pub const MAX_OUTAGES: usize = 64;
 /// The longest queue of a limited rate, in packets.
 pub const MAX_QUEUE: u32 = 100_000;
+/// The most rules of one direction of a link.
+pub const MAX_RULES: usize = 16;
+/// The most packets that a rule passes over, or acts on where it is counted.
+pub const MAX_SKIP: u32 = 1 << 20;
+/// The most packets of the stream that a rule takes.
+pub const MAX_TAKEN: u32 = 6;
 /// The most single faults of one direction of a link.
 pub const MAX_FAULTS: usize = 10_000;
 
@@ -243,11 +249,38 @@ impl Check {
         }
         self.count(&format!("{at}.faults"), impairments.faults.len(), MAX_FAULTS);
         for (nth, fault) in impairments.faults.iter().enumerate() {
-            match fault.action {
-                Action::Late(by) => self.lasts(&format!("{at}.faults.{nth}.action.late"), by, MAX_DELAY),
-                Action::Early(by) => self.lasts(&format!("{at}.faults.{nth}.action.early"), by, MAX_DELAY),
-                Action::Drop | Action::Flip(_) | Action::Duplicate => {}
-            }
+            self.action(&format!("{at}.faults.{nth}.action"), fault.action);
+        }
+        self.count(&format!("{at}.rules"), impairments.rules.len(), MAX_RULES);
+        for (nth, rule) in impairments.rules.iter().enumerate() {
+            self.rule(&format!("{at}.rules.{nth}"), rule);
+        }
+    }
+
+    fn action(&mut self, at: &str, action: Action) {
+        match action {
+            Action::Late(by) => self.lasts(&format!("{at}.late"), by, MAX_DELAY),
+            Action::Early(by) => self.lasts(&format!("{at}.early"), by, MAX_DELAY),
+            Action::Clamp(mss) => self.within(&format!("{at}.clamp"), mss, MAXSEG),
+            _ => {}
+        }
+    }
+
+    /// A middlebox that takes all packets for ever is a cut cable, and one that alters many is no test of a checksum.
+    fn rule(&mut self, at: &str, rule: &Rule) {
+        self.action(&format!("{at}.action"), rule.action);
+        self.probability(&format!("{at}.chance"), rule.chance);
+        self.within(&format!("{at}.skip"), rule.skip, 0..=MAX_SKIP);
+        let field = format!("{at}.times");
+        let most = match rule.action {
+            Action::Alter(_) => 1,
+            action if action.takes() && !rule.spares_the_stream() => MAX_TAKEN,
+            Action::Reset(_) => MAX_TAKEN,
+            _ => MAX_SKIP,
+        };
+        match rule.times {
+            Some(times) => self.within(&field, times, 1..=most),
+            None => self.must(most == MAX_SKIP, &field, || format!("is missing: must be between 1 and {most}")),
         }
     }
 

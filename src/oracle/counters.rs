@@ -4,8 +4,8 @@
 //! endpoint. A counter that a kernel does not have counts as one that did not move, so rules that demand movement are
 //! few.
 
-use super::{BOTH, Kind, Run, Verdict, fallback, losses};
-use crate::case::{Action, Protocol, Syncookies};
+use super::{BOTH, Kind, Run, Verdict, fallback, losses, middlebox};
+use crate::case::{Protocol, Syncookies};
 use crate::payload::Sender;
 
 /// A rule about one counter.
@@ -37,21 +37,25 @@ enum Must {
     Grow,
 }
 
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 16] = [
     // A damaged packet is the only one whose checksum can be wrong: links carry frames with full checksums.
     Rule { counter: "Tcp.InCsumErrors", side: Side::Each, when: undamaged, must: Must::Rest },
-    // TCP's checksum drops what a link damages, so nothing wrong ever reaches the check of a DSS checksum ...
-    Rule { counter: "MPTcpExt.DataCsumErr", side: Side::Each, when: always, must: Must::Rest },
+    // TCP's checksum drops what a link damages, so nothing wrong ever reaches the check of a DSS checksum, but for what a
+    // middlebox has made look right ...
+    Rule { counter: "MPTcpExt.DataCsumErr", side: Side::Each, when: unaltered, must: Must::Rest },
     // ... and nobody has a reason to report a failure of it, or to give up mappings for it (RFC 8684 section 3.7).
-    Rule { counter: "MPTcpExt.MPFailTx", side: Side::Each, when: always, must: Must::Rest },
-    Rule { counter: "MPTcpExt.MPFailRx", side: Side::Each, when: always, must: Must::Rest },
-    Rule { counter: "MPTcpExt.InfiniteMapTx", side: Side::Each, when: always, must: Must::Rest },
+    Rule { counter: "MPTcpExt.MPFailTx", side: Side::Each, when: unaltered, must: Must::Rest },
+    Rule { counter: "MPTcpExt.MPFailRx", side: Side::Each, when: unaltered, must: Must::Rest },
+    Rule { counter: "MPTcpExt.InfiniteMapTx", side: Side::Each, when: unaltered, must: Must::Rest },
     // Nobody has configured a second subflow.
     Rule { counter: "MPTcpExt.MPJoinSynTx", side: Side::Each, when: always, must: Must::Rest },
     Rule { counter: "MPTcpExt.MPJoinSynRx", side: Side::Each, when: always, must: Must::Rest },
     // Without an MPTCP client no SYN offers MPTCP, and without an MPTCP server no SYN/ACK takes it.
     Rule { counter: "MPTcpExt.MPCapableSYNRX", side: Side::Server, when: tcp_client, must: Must::Rest },
     Rule { counter: "MPTcpExt.MPCapableSYNACKRX", side: Side::Client, when: tcp_server, must: Must::Rest },
+    // Neither does one that has lost its options on the way.
+    Rule { counter: "MPTcpExt.MPCapableSYNRX", side: Side::Server, when: hidden_client, must: Must::Rest },
+    Rule { counter: "MPTcpExt.MPCapableSYNACKRX", side: Side::Client, when: hidden_server, must: Must::Rest },
     // Between two of them, both happen.
     Rule { counter: "MPTcpExt.MPCapableSYNRX", side: Side::Server, when: surely_mptcp, must: Must::Grow },
     // An orderly end needs no RST, and a connection that falls back to TCP ends like TCP.
@@ -100,9 +104,19 @@ fn always(_: &Run<'_>) -> bool {
 }
 
 fn undamaged(run: &Run<'_>) -> bool {
-    !losses::directions(run.case).any(|impairments| {
-        impairments.corrupt > 0.0 || impairments.faults.iter().any(|fault| matches!(fault.action, Action::Flip(_)))
-    })
+    !middlebox::flip(run.case) && !losses::directions(run.case).any(|impairments| impairments.corrupt > 0.0)
+}
+
+fn unaltered(run: &Run<'_>) -> bool {
+    !middlebox::alter(run.case)
+}
+
+fn hidden_client(run: &Run<'_>) -> bool {
+    middlebox::hide_client(run.case)
+}
+
+fn hidden_server(run: &Run<'_>) -> bool {
+    middlebox::hide_client(run.case) || middlebox::hide_server(run.case)
 }
 
 fn tcp_client(run: &Run<'_>) -> bool {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Kind, Run, Verdict};
+use super::{Kind, Run, Verdict, circumstances, middlebox};
 use crate::observation::{End, Story};
 
 /// Looks at a run in which no byte moved for longer than the case's patience.
@@ -13,6 +13,10 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
         return Some(Verdict::skip(&format!(
             "nothing moved, but a link itself was late by {late}: the machine is too busy"
         )));
+    }
+    if middlebox::strip_midway(run.case) && !circumstances::falls_back(run) {
+        // Without its options MPTCP can neither go on nor end, and nothing tells it so.
+        return Some(Verdict::skip("nothing moved, but a middlebox took options that MPTCP cannot go on without"));
     }
     let (client, server) = (place(&run.seen.client), place(&run.seen.server));
     let what = format!(

@@ -18,6 +18,7 @@ pub(crate) mod healthy;
 mod leftovers;
 mod liveness;
 mod losses;
+mod middlebox;
 #[cfg(test)]
 mod properties;
 mod silence;

@@ -4,6 +4,7 @@
 
 mod chain;
 mod finding;
+mod middlebox;
 mod phrase;
 mod transfer;
 

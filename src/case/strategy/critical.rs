@@ -15,11 +15,13 @@ const IN_A_ROW: u64 = 3;
 const SHARE: f64 = 0.12;
 
 /// Puts one to three faults on a link of the path, in a share of the cases (`sure`: in all). Not where a listener keeps no
-/// state of a handshake: it cannot tell a lost packet from a forged one.
+/// state of a handshake, which cannot tell a lost packet from a forged one; nor beside a middlebox, which picks packets
+/// on purpose itself.
 pub(super) fn faults(case: &mut Case, sure: bool) {
     let mut draw = Draw::new(case.seed, "critical faults");
     let cookies = case.knobs(case.server.host).syncookies == Syncookies::Always;
-    if case.is_loopback() || cookies || !(draw.chance(SHARE) || sure) {
+    let boxed = case.links.values().any(|link| !(link.forward.rules.is_empty() && link.backward.rules.is_empty()));
+    if case.is_loopback() || cookies || boxed || !(draw.chance(SHARE) || sure) {
         return;
     }
     let path = case.path();

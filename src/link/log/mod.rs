@@ -1,7 +1,6 @@
 //! The packet log of a link: what came, what it was, what was decided, when it left. Bounded in memory; written as text
 //! and as pcapng.
 
-mod options;
 mod pcapng;
 mod text;
 

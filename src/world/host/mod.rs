@@ -104,6 +104,7 @@ impl World for HostWorld {
             cpus: slot.cpus().to_vec(),
             plant: self.options.plant,
             capture: self.options.capture,
+            evidence: false,
             carrier: self.options.carrier,
         };
         let observation = agent.observe(errand)?;

@@ -131,7 +131,7 @@ impl UmlWorld {
     /// Runs a case and digests all that was seen of it, packets and their virtual time stamps included: SHA-256 in
     /// hexadecimal digits. Two runs of a case have the same one.
     pub fn fingerprint(&self, case: &Case) -> Result<(Observation, String), WorldError> {
-        let run = self.run_once(case)?;
+        let run = self.run_once(case, true)?;
         let prints = run.prints()?;
         let mut hash = Sha256::new();
         for (name, print) in prints {
@@ -141,10 +141,11 @@ impl UmlWorld {
         Ok((run.observation, hex(&hash.finalize())))
     }
 
-    /// Runs a case on a fresh kernel.
-    fn run_once(&self, case: &Case) -> Result<Run, WorldError> {
+    /// Runs a case on a fresh kernel. `evidence`: whatever it shows, else for a finding alone.
+    fn run_once(&self, case: &Case, evidence: bool) -> Result<Run, WorldError> {
         let folder = case_folder()?;
-        let errand = serde_json::to_vec(&self.errand(case)).map_err(|error| WorldError::Trouble(error.to_string()))?;
+        let errand =
+            serde_json::to_vec(&self.errand(case, evidence)).map_err(|error| WorldError::Trouble(error.to_string()))?;
         write(&folder.path().join(init::ERRAND), &errand)?;
         let end = self.start(folder.path(), case.seed)?;
 
@@ -188,7 +189,16 @@ impl UmlWorld {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn errand(&self, case: &Case) -> Errand {
+    /// The same run once more, now for its evidence.
+    fn again(&self, case: &Case, run: &Run) -> Result<Run, WorldError> {
+        let again = self.run_once(case, true)?;
+        if again.observation != run.observation {
+            return Err(WorldError::Differs(OBSERVATION.to_owned()));
+        }
+        Ok(again)
+    }
+
+    fn errand(&self, case: &Case, evidence: bool) -> Errand {
         Errand {
             case: case.clone(),
             // A guest has one.
@@ -196,6 +206,7 @@ impl UmlWorld {
             plant: self.options.plant,
             // What is captured wakes the agent up, so a run without would be another run.
             capture: true,
+            evidence,
             carrier: self.options.carrier,
         }
     }
@@ -233,11 +244,15 @@ impl World for UmlWorld {
     }
 
     fn run(&self, case: &Case, keep: &dyn Fn(&Observation) -> Option<PathBuf>) -> Result<Observation, WorldError> {
-        let run = self.run_once(case)?;
-        if self.options.check {
-            run.same_as(&self.run_once(case)?)?;
+        let check = self.options.check;
+        let mut run = self.run_once(case, check)?;
+        if check {
+            run.same_as(&self.run_once(case, true)?)?;
         }
         if let Some(place) = keep(&run.observation) {
+            if !run.has_evidence() {
+                run = self.again(case, &run)?;
+            }
             run.complete()?;
             evidence::hand_over(&run.evidence(), &place).map_err(|error| WorldError::Trouble(error.to_string()))?;
         }
@@ -262,6 +277,11 @@ struct Run {
 impl Run {
     fn evidence(&self) -> PathBuf {
         self.folder.path().join(init::EVIDENCE)
+    }
+
+    /// Whether the guest has left any.
+    fn has_evidence(&self) -> bool {
+        self.evidence().join(OBSERVATION).exists()
     }
 
     /// Lays beside the guest's evidence what only the outside knows.
