@@ -43,6 +43,7 @@ const BUILT_IN: &[&str] = &[
     include_str!("../../cases/known/fallback-enotconn.toml"),
     include_str!("../../cases/known/fallback-hole.toml"),
     include_str!("../../cases/known/fallback-stall.toml"),
+    include_str!("../../cases/known/fallback-one-early.toml"),
     include_str!("../../cases/known/fallback-truncation.toml"),
     include_str!("../../cases/known/rcvlowat-stall.toml"),
     include_str!("../../cases/known/syncookie-hole.toml"),
