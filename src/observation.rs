@@ -48,13 +48,38 @@ pub enum End {
     OutOfTime,
     /// The kernel went down during the run: [`Observation::kernel_log`] is all that was seen of it.
     KernelDied,
+    /// The kernel itself hung, so that nothing else was seen of the run. Only the deterministic world can tell.
+    KernelHung(Hang),
+}
+
+/// How a kernel hung.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hang {
+    /// It computed for so much CPU time without letting virtual time pass, or any program run.
+    Computes {
+        /// Until it was killed.
+        cpu: Duration,
+    },
+    /// A call of one of the agent's threads did not come back.
+    Holds {
+        /// The thread's name: `client`, ...
+        thread: String,
+        /// The kernel's function that it waits in.
+        place: String,
+    },
 }
 
 impl Observation {
     /// What is seen of a run whose kernel went down with its agent, on a kernel of that version: nothing.
     pub fn of_a_crash(kernel: String) -> Observation {
+        Observation::of_nothing(End::KernelDied, kernel)
+    }
+
+    /// What is seen of a run that ended so before its agent could tell anything, on a kernel of that version.
+    pub fn of_nothing(end: End, kernel: String) -> Observation {
         Observation {
-            end: End::KernelDied,
+            end,
             client: Story::default(),
             server: Story::default(),
             hosts: BTreeMap::new(),
@@ -80,6 +105,15 @@ pub struct Story {
     pub received: u64,
     /// How what it read differs from what was sent.
     pub mismatch: Option<Mismatch>,
+    /// Whether it left before its time, as the case says.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub left: bool,
+    /// Whether bytes lay unread when it left.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unread: bool,
+    /// How many connections it has brought to their end. The other figures are those of the last one it began.
+    #[serde(default)]
+    pub rounds: u8,
     /// Whether it has shut down its sending side.
     pub shut_down: bool,
     /// Whether it has seen the end of the peer's stream.
@@ -90,6 +124,9 @@ pub struct Story {
     pub state: String,
     /// The MPTCP state just before it closed; `None` for a TCP socket.
     pub mptcp: Option<MptcpState>,
+    /// All sockets of its host just before it closed its own, where its story is not a good one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sockets: Vec<SocketState>,
     /// Socket options that this kernel refused, with their errno.
     pub refused_options: Vec<String>,
     /// Where the kernel contradicted itself: what it said of the stream against what came of it.
@@ -200,4 +237,8 @@ pub struct Timings {
     /// The longest time on end in which no byte moved, planned rests apart, in looks of 50 ms.
     #[serde(default)]
     pub silence: Duration,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }

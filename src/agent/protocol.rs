@@ -45,6 +45,9 @@ pub struct Errand {
     pub evidence: bool,
     /// Which device carries impaired links.
     pub carrier: crate::topology::CarrierChoice,
+    /// Whether to leave the counters of the lines that the kernel has executed: only a guest has a kernel to itself.
+    #[serde(default)]
+    pub coverage: bool,
 }
 
 /// What an agent says.

@@ -14,7 +14,7 @@ use super::evidence::Evidence;
 use super::protocol::Errand;
 use super::settle::{self, Left};
 use super::watch;
-use crate::case::{Host, LinkId};
+use crate::case::{Case, Host, LinkId};
 use crate::copier::Progress;
 use crate::endpoint::plant::Plant;
 use crate::endpoint::{self, Rendezvous, endpoint_of};
@@ -66,12 +66,12 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     let in_use = settle::in_use_at_rest(&topology, case)?;
 
     let transfer = transfer(errand, &topology, &relay)?;
-    known_protocols(&transfer)?;
+    known_protocols(case, &transfer)?;
     let moved = Instant::now();
     relay.heal();
     let left = match transfer.end {
         End::Finished => settle::settle(&topology, case, Expectation::of(case).settle, &in_use)?,
-        End::Stalled { .. } | End::OutOfTime | End::KernelDied => Left::default(),
+        End::Stalled { .. } | End::OutOfTime | End::KernelDied | End::KernelHung(_) => Left::default(),
     };
     let settled = Instant::now();
 
@@ -100,9 +100,10 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
 }
 
 /// A socket that this kernel does not know is no finding.
-fn known_protocols(transfer: &Transfer) -> Result<(), RunError> {
-    for story in [&transfer.client, &transfer.server] {
-        if let Some(error) = story.error.as_ref().filter(|error| error.call == "socket") {
+fn known_protocols(case: &Case, transfer: &Transfer) -> Result<(), RunError> {
+    for (story, end) in [(&transfer.client, &case.client), (&transfer.server, &case.server)] {
+        let disabled = !case.knobs(end.host).has_mptcp();
+        if let Some(error) = story.error.as_ref().filter(|error| error.call == "socket" && !disabled) {
             return Err(RunError::Unable(format!(
                 "this kernel gives no socket of the case's protocol and family ({}): MPTCP needs CONFIG_MPTCP and \
                  net.mptcp.enabled=1, IPv6 needs CONFIG_IPV6; `whitewater doctor` tells more",

@@ -1,8 +1,10 @@
 //! What a case says about one host.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::is_default;
+use super::{Sysctl, is_default};
 
 /// A host of the chain `ns1 - ns2 - ns3 - ns4`: a network namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -54,6 +56,16 @@ pub struct Knobs {
     /// `net.mptcp.checksum_enabled`.
     #[serde(skip_serializing_if = "is_default")]
     pub mptcp_checksum: bool,
+    /// Others.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<Sysctl, u32>,
+}
+
+impl Knobs {
+    /// Whether this host gives MPTCP sockets.
+    pub fn has_mptcp(&self) -> bool {
+        self.sysctls.get(&Sysctl::MptcpEnabled) != Some(&0)
+    }
 }
 
 impl Default for Knobs {
@@ -66,6 +78,7 @@ impl Default for Knobs {
             window_scaling: true,
             syncookies: Syncookies::default(),
             mptcp_checksum: false,
+            sysctls: BTreeMap::new(),
         }
     }
 }

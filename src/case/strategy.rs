@@ -17,6 +17,7 @@ mod middlebox;
 mod modes;
 #[cfg(test)]
 mod tests;
+mod tuning;
 
 use proptest::prelude::Rng;
 use proptest::strategy::{NewTree, Strategy};
@@ -52,6 +53,14 @@ pub enum Group {
     Cpus,
     /// The calls that send and receive.
     Io,
+    /// One endpoint leaves before its time.
+    Leave,
+    /// Several connections, one after the other.
+    Rounds,
+    /// TCP Fast Open, cold and with a cookie of an earlier round.
+    Fastopen,
+    /// More kernel settings and socket options, some of which change in the middle of the transfer.
+    Tuning,
     /// Loss on a link.
     Loss,
     /// Corruption on a link.
@@ -74,7 +83,7 @@ pub enum Group {
 
 impl Group {
     /// Every group.
-    pub const ALL: [Group; 20] = [
+    pub const ALL: [Group; 24] = [
         Group::Chunks,
         Group::Pauses,
         Group::Buffers,
@@ -86,6 +95,10 @@ impl Group {
         Group::Offloads,
         Group::Cpus,
         Group::Io,
+        Group::Leave,
+        Group::Rounds,
+        Group::Fastopen,
+        Group::Tuning,
         Group::Loss,
         Group::Corrupt,
         Group::Duplicate,
@@ -104,7 +117,7 @@ impl Group {
 
     /// Whether it is switched on by a stream of its own: it came after the others, whose draws stay as they were.
     fn has_own_stream(self) -> bool {
-        matches!(self, Group::Io)
+        matches!(self, Group::Io | Group::Leave | Group::Rounds | Group::Fastopen | Group::Tuning)
     }
 
     /// In which share of cases a group that is no impairment is switched on.
@@ -113,10 +126,10 @@ impl Group {
             Group::Chunks => 0.5,
             Group::Io => 0.45,
             Group::Options | Group::Ending => 0.35,
-            Group::Buffers | Group::Knobs => 0.25,
+            Group::Buffers | Group::Knobs | Group::Tuning => 0.25,
             Group::Pauses => 0.2,
             Group::Mtu | Group::Offloads => 0.15,
-            Group::Refusals | Group::Cpus => 0.1,
+            Group::Refusals | Group::Cpus | Group::Leave | Group::Rounds | Group::Fastopen => 0.1,
             _ => 0.0,
         }
     }
@@ -249,6 +262,9 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     if on(Group::Io) {
         modes::io(&mut case);
     }
+    if on(Group::Tuning) {
+        tuning::draw(&mut case);
+    }
     if on(Group::Mtu) {
         links::mtus(&mut case);
     }
@@ -267,13 +283,27 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     // From here on the payload, which depends on what buffers and links let through, and what depends on the payload.
     let stall = on(Group::Pauses).then(|| endpoints::plan_stall(&mut case, on(Group::Buffers))).flatten();
     endpoints::sizes(&mut case, space.size_max, stall);
+    if on(Group::Leave) {
+        modes::leave(&mut case);
+    }
+    if on(Group::Rounds) {
+        modes::rounds(&mut case);
+    }
+    if on(Group::Fastopen) {
+        modes::fastopen(&mut case);
+    }
+    if on(Group::Tuning) {
+        tuning::changes(&mut case);
+    }
     if on(Group::Chunks) {
         endpoints::chunks(&mut case);
     }
     if on(Group::Pauses) {
         endpoints::pauses(&mut case, stall);
     }
-    if space.links != LinkFilter::Plain && space.allows(Group::Faults) {
+    // How a connection that is left, begun again or fast opened takes a fault on a packet of its own has not been looked at.
+    let usual = ![Group::Leave, Group::Rounds, Group::Fastopen].into_iter().any(on);
+    if usual && space.links != LinkFilter::Plain && space.allows(Group::Faults) {
         critical::faults(&mut case, space.links == LinkFilter::Impaired && !impaired);
     }
     case
@@ -300,7 +330,7 @@ fn draw_ending(draw: &mut Draw) -> Ending {
     let first = draw.pick(&[First::Both, First::Client, First::Client, First::Server, First::Server]);
     let second = if first == First::Both { Second::AtOnce } else { draw.pick(&[Second::AtOnce, Second::AfterEnd]) };
     let pause = if draw.chance(0.4) { draw.micros_log(100, 200_000) } else { std::time::Duration::ZERO };
-    Ending { first, second, pause }
+    Ending { first, second, pause, leave: None }
 }
 
 /// The cases of a space, as a proptest strategy. Made by [`cases`].

@@ -62,7 +62,12 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let code = if error.use_stderr() { exit::USAGE } else { exit::PASSED };
+            let bisects = std::env::args_os().any(|argument| argument == "--bisect");
+            let code = match error.use_stderr() {
+                true if bisects => exit::BISECT_ABORT,
+                true => exit::USAGE,
+                false => exit::PASSED,
+            };
             // Where even this cannot be written there is nobody to tell.
             let _ = error.print();
             return code.into();

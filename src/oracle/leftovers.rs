@@ -1,6 +1,6 @@
 //! Whether sockets were left behind: Leak.
 
-use super::{Kind, Run, Verdict, losses};
+use super::{BOTH, Kind, Run, Verdict, losses};
 use crate::case::Host;
 use crate::observation::{HostStory, SocketState};
 
@@ -41,6 +41,14 @@ fn lost(host: Host, story: &HostStory) -> Option<Verdict> {
 fn explained(run: &Run<'_>, socket: &SocketState) -> bool {
     let closing = matches!(socket.state.as_str(), "FIN-WAIT-1" | "FIN-WAIT-2" | "CLOSING" | "LAST-ACK");
     let mptcp = run.case.is_mptcp();
+    // An MPTCP socket that has fallen back, closed with bytes unread, leaves its peer with a closed window for a minute.
+    let left = BOTH.into_iter().any(|side| {
+        let story = run.story(side);
+        story.left && story.mptcp.is_some_and(|state| state.fallback)
+    });
+    if closing && left {
+        return true;
+    }
     socket.state == "TIME-WAIT" || (closing && mptcp && (losses::any(run.case) || run.case.cpus > 1))
 }
 

@@ -9,12 +9,14 @@ mod bytes;
 mod circumstances;
 mod contradictions;
 mod counters;
+mod disabled;
 mod ending;
 mod errors;
 mod expectation;
 mod fallback;
 #[cfg(test)]
 pub(crate) mod healthy;
+mod leaving;
 mod leftovers;
 mod liveness;
 mod losses;
@@ -44,12 +46,14 @@ pub fn judge(case: &Case, seen: &Observation) -> Verdict {
 /// trouble of ours makes everything else worthless; wrong bytes
 /// are wrong however the run ended; an error ends a transfer, and the other end may then wait in vain; and what a broken
 /// transfer counts, or leaves behind, is no wonder.
-const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 11] = [
+const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 13] = [
     splat::check,
     trouble,
+    disabled::check,
     bytes::check,
     contradictions::check,
     errors::check,
+    leaving::check,
     out_of_time,
     liveness::check,
     ending::check,

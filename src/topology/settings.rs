@@ -61,12 +61,14 @@ fn knobs(knobs: &Knobs) -> Vec<Setting> {
         };
         settings.push(("net.ipv4.tcp_syncookies", value.into()));
     }
+    settings.extend(knobs.sysctls.iter().map(|(sysctl, value)| (sysctl.key(), value.to_string().into())));
     settings
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::Sysctl;
 
     #[test]
     fn only_what_differs_is_set() {
@@ -79,6 +81,7 @@ mod tests {
             window_scaling: false,
             syncookies: Syncookies::Always,
             mptcp_checksum: true,
+            sysctls: [(Sysctl::TcpEcn, 1)].into(),
         };
         let expected = [
             ("net.ipv4.tcp_rmem", "4096 8192 65536"),
@@ -88,6 +91,7 @@ mod tests {
             ("net.ipv4.tcp_window_scaling", "0"),
             ("net.mptcp.checksum_enabled", "1"),
             ("net.ipv4.tcp_syncookies", "2"),
+            ("net.ipv4.tcp_ecn", "1"),
         ];
         assert_eq!(knobs(&all), expected.map(|(key, value)| (key, value.into())));
     }

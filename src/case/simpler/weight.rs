@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::case::{
     Action, Address, Case, Chunks, Congestion, Direction, Endpoint, Family, First, Host, Impairments, Io, Jitter,
-    Knobs, Link, Loss, Offloads, Pattern, Pick, Protocol, Receiving, Removal, Rule, Second, Sending, SocketOptions,
-    Strip, Syncookies, Towards,
+    Knobs, Leave, Link, Loss, Manner, Offloads, Pattern, Pick, Protocol, Receiving, Removal, Rule, Second, Sending,
+    SocketOptions, Strip, Syncookies, Towards,
 };
+use crate::payload::Sender;
 
 /// What each thing that is not plain weighs, whatever its number: more than any number does.
 const THING: u128 = 1 << 40;
@@ -30,7 +31,10 @@ pub fn weight(case: &Case) -> u128 {
     };
     let ending = THING * u128::from(case.ending.first != First::Both)
         + THING * u128::from(case.ending.second != Second::AtOnce)
-        + duration(case.ending.pause);
+        + duration(case.ending.pause)
+        + case.ending.leave.map_or(0, leave)
+        + number(case.rounds.count.into(), 1)
+        + thing(case.rounds.reuse);
     place
         + family * THING
         + THING * u128::from(case.address != Address::Near)
@@ -83,6 +87,7 @@ fn endpoint(endpoint: &Endpoint) -> u128 {
         + chunks(&endpoint.write)
         + chunks(&endpoint.read)
         + io(endpoint.io)
+        + endpoint.changes.iter().map(|change| THING + u128::from(change.at)).sum::<u128>()
         + options(&endpoint.options)
 }
 
@@ -98,6 +103,16 @@ fn chunks(chunks: &Chunks) -> u128 {
     };
     let pauses = chunks.pauses.iter().map(|pause| THING + u128::from(pause.at) + pause.lasts.as_nanos());
     kind * THING + numbers + pauses.sum::<u128>()
+}
+
+/// To leave is plain at the very beginning: where nothing has to happen before.
+fn leave(leave: Leave) -> u128 {
+    let how = match leave.how {
+        Manner::Close => 1,
+        Manner::Linger => 2,
+        Manner::Unread => 3,
+    };
+    how * THING + u128::from(leave.by == Sender::Server) + number(leave.sent, 0) + number(leave.received, 0)
 }
 
 fn io(io: Io) -> u128 {
@@ -121,6 +136,8 @@ fn options(options: &SocketOptions) -> u128 {
         + setting(options.rcvlowat, 1)
         + setting(options.maxseg, PLAIN_MAXSEG)
         + congestion * THING
+        + thing(options.fastopen)
+        + THING * options.extra.len() as u128
 }
 
 fn knobs(knobs: &Knobs) -> u128 {
@@ -131,6 +148,7 @@ fn knobs(knobs: &Knobs) -> u128 {
         + thing(!knobs.window_scaling)
         + thing(knobs.syncookies != Syncookies::OnOverflow)
         + thing(knobs.mptcp_checksum)
+        + THING * knobs.sysctls.len() as u128
 }
 
 fn link(link: &Link) -> u128 {

@@ -2,6 +2,7 @@
 //! and as pcapng.
 
 mod pcapng;
+pub mod read;
 mod text;
 
 use std::collections::VecDeque;

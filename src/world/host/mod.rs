@@ -106,6 +106,7 @@ impl World for HostWorld {
             capture: self.options.capture,
             evidence: false,
             carrier: self.options.carrier,
+            coverage: false,
         };
         let observation = agent.observe(errand)?;
         let end = match keep(&observation) {
