@@ -9,6 +9,7 @@ pub mod kernel;
 pub mod matrix;
 pub mod replay;
 pub mod run;
+pub mod shell;
 pub mod show;
 pub mod shrink;
 
@@ -48,7 +49,8 @@ enum Command {
     Shrink(shrink::Args),
     Matrix(matrix::Args),
     Connect(connect::Args),
-    /// Show a case in words, with its topology
+    Shell(shell::Args),
+    /// Show a case in words, with its topology and the packets of its run
     Show(show::Args),
     /// Build, list, check and remove the kernels of the deterministic world
     Kernel(kernel::Args),
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
         Some(Command::Shrink(args)) => shrink::run(args),
         Some(Command::Matrix(args)) => matrix::run(args),
         Some(Command::Connect(args)) => connect::run(args),
+        Some(Command::Shell(args)) => shell::run(args),
         Some(Command::Show(args)) => show::run(args),
         Some(Command::Kernel(args)) => kernel::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),
