@@ -6,8 +6,10 @@ pub mod connect;
 pub mod doctor;
 pub mod exit;
 pub mod kernel;
+pub mod matrix;
 pub mod replay;
 pub mod run;
+pub mod shell;
 pub mod show;
 pub mod shrink;
 
@@ -45,8 +47,10 @@ enum Command {
     Run(run::Args),
     Replay(replay::Args),
     Shrink(shrink::Args),
+    Matrix(matrix::Args),
     Connect(connect::Args),
-    /// Show a case in words, with its topology
+    Shell(shell::Args),
+    /// Show a case in words, with its topology and the packets of its run
     Show(show::Args),
     /// Build, list, check and remove the kernels of the deterministic world
     Kernel(kernel::Args),
@@ -77,7 +81,9 @@ pub fn main() -> ExitCode {
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Shrink(args)) => shrink::run(args),
+        Some(Command::Matrix(args)) => matrix::run(args),
         Some(Command::Connect(args)) => connect::run(args),
+        Some(Command::Shell(args)) => shell::run(args),
         Some(Command::Show(args)) => show::run(args),
         Some(Command::Kernel(args)) => kernel::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),
