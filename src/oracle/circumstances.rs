@@ -14,7 +14,8 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         Kind::Corrupt | Kind::Truncated | Kind::Extra | Kind::Stalled | Kind::Reset | Kind::Leak
     );
     let found = [
-        (falls_back(run), "fallen back to TCP"),
+        (falls_back(run) && run.case.is_mptcp(), "fallen back to TCP"),
+        (falls_back(run) && !run.case.is_mptcp(), "fallen back to a TCP peer"),
         (falls_back(run) && meets_middlebox(run), "middlebox against DSS"),
         (rests_on_cookie(run), "SYN cookie"),
         (opens_fast(run), "TCP Fast Open"),
@@ -67,6 +68,10 @@ mod tests {
         assert!(!plain.signature.contains('('), "{}", plain.signature);
 
         seen.client.mptcp = Some(MptcpState { fallback: true, ..MptcpState::default() });
+        let alone = judge(&case, &seen);
+        assert_eq!(alone.signature, format!("{} (fallen back to a TCP peer)", plain.signature));
+
+        (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
         let fallen = judge(&case, &seen);
         assert_eq!(fallen.signature, format!("{} (fallen back to TCP)", plain.signature));
 

@@ -98,9 +98,10 @@ fn settle(case: &Case) -> Duration {
 /// It may where not both ends ask for MPTCP, and where the packets of the handshake and the first data may be lost,
 /// come out of order, come late or come twice. The links' own order is kept by everything else: a constant delay,
 /// an MTU, offloads. SYN cookies carry MPTCP, and ends that disagree about DSS checksums use them (RFC 8684 section
-/// 3.1). Two CPUs count because veth then reorders by itself.
+/// 3.1). Two CPUs count because veth then reorders by itself. So does TCP Fast Open: what a server does not take of a SYN's
+/// data comes again with a mapping, but without the MP_CAPABLE that it waits for.
 fn may_fall_back(case: &Case) -> bool {
-    !case.is_mptcp() || is_disturbed(case) || silence::round_trip(case) > SLOW_HANDSHAKE
+    !case.is_mptcp() || case.client.options.fastopen || is_disturbed(case) || silence::round_trip(case) > SLOW_HANDSHAKE
 }
 
 /// Whether packets may be lost, come out of order, come late or come twice.

@@ -34,7 +34,7 @@ const COMPLAINTS: [&str; 24] = [
 
 /// What only looks like one: a line of the kernel's own start, and what it says where an init of ours ends before it
 /// switches off, which is ours to tell.
-const HARMLESS: [&str; 1] = ["Attempted to kill init!"];
+const HARMLESS: [&str; 2] = ["Attempted to kill init!", "Requested init"];
 
 /// The complaints of the kernel: from the first line of one to the end of what it said. Empty where it had none.
 pub(super) fn complaints(console: &str) -> Vec<String> {
@@ -65,6 +65,8 @@ mod tests {
         assert_eq!(complaints(CLEAN), Vec::<String>::new());
         let init = "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\n";
         assert_eq!(complaints(init), Vec::<String>::new(), "that is the agent's failure");
+        let gone = "Kernel panic - not syncing: Requested init /proc/self/fd/9 failed (error -2).\n";
+        assert_eq!(complaints(gone), Vec::<String>::new(), "its program was replaced while cases ran");
     }
 
     #[test]
