@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use super::evidence::Evidence;
 use super::protocol::Errand;
 use super::{settle, watch};
-use crate::case::{Host, LinkId};
+use crate::case::{Case, Host, LinkId};
 use crate::copier::Progress;
 use crate::endpoint::plant::Plant;
 use crate::endpoint::{self, Rendezvous, endpoint_of};
@@ -41,9 +41,15 @@ impl From<NetError> for RunError {
 /// What the kernel refuses or has run out of is the machine's state, which its owner can mend; the error says how.
 fn unable_or_trouble(error: NetError) -> RunError {
     match error.errno() {
-        Some(Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EOPNOTSUPP | Errno::ENOMEM | Errno::EMFILE) => {
-            RunError::Unable(error.to_string())
-        }
+        Some(
+            Errno::EPERM
+            | Errno::EACCES
+            | Errno::ENOSPC
+            | Errno::EOPNOTSUPP
+            | Errno::ENOMEM
+            | Errno::EMFILE
+            | Errno::ENOENT,
+        ) => RunError::Unable(error.to_string()),
         _ => error.into(),
     }
 }
@@ -82,7 +88,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
         end: transfer.end,
         client: transfer.client,
         server: transfer.server,
-        hosts: hosts(&topology, transfer.stalled, left)?,
+        hosts: hosts(case, &topology, transfer.stalled, left)?,
         links: links.iter().map(|log| (log.id, log.story.clone())).collect::<BTreeMap<LinkId, _>>(),
         trouble: seen,
         kernel_log: Vec::new(),
@@ -194,13 +200,15 @@ fn pin(cpus: &[usize]) -> Result<(), RunError> {
 }
 
 fn hosts(
+    case: &Case,
     topology: &Topology,
     mut stalled: BTreeMap<Host, Vec<SocketState>>,
     mut left: BTreeMap<Host, Vec<SocketState>>,
 ) -> Result<BTreeMap<Host, HostStory>, NetError> {
-    Host::ALL
-        .into_iter()
-        .map(|host| {
+    case.topology
+        .hosts()
+        .iter()
+        .map(|&host| {
             // A fresh namespace counts from zero, and the wire is silent before the transfer: no reading before it.
             let mut counters = counters::read(topology.namespace(host))?;
             counters.retain(|_, value| *value != 0);

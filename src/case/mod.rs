@@ -12,6 +12,7 @@ mod endpoint;
 mod host;
 mod link;
 mod names;
+mod paths;
 
 pub mod file;
 pub mod simpler;
@@ -25,6 +26,7 @@ pub use link::{
     Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate, Reorder,
 };
 pub use names::ParseNameError;
+pub use paths::{MAX_PATHS, PathManager, PmEndpoint, SUBFLOWS_DEFAULT, Topology};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -44,6 +46,9 @@ pub struct Case {
     pub format: u32,
     /// Where the payload, the random chunk sizes and the links' decisions come from.
     pub seed: Seed,
+    /// How the hosts are joined.
+    #[serde(skip_serializing_if = "is_default")]
+    pub topology: Topology,
     /// The address family of the connection.
     pub family: Family,
     /// Which of the server's addresses the client connects to.
@@ -76,6 +81,7 @@ impl Default for Case {
         Case {
             format: FORMAT,
             seed: Seed::default(),
+            topology: Topology::default(),
             family: Family::V4,
             address: Address::Near,
             refusals: 0,
@@ -106,10 +112,13 @@ impl Case {
         self.client.host == self.server.host
     }
 
-    /// The links that the connection crosses, from the client to the server.
+    /// The links that the connection crosses, from the client to the server: with several paths all of them.
     pub fn path(&self) -> Vec<LinkId> {
+        if self.topology != Topology::Chain {
+            return self.topology.links().to_vec();
+        }
         let (client, server) = (self.client.host, self.server.host);
-        let mut links: Vec<LinkId> = LinkId::ALL
+        let mut links: Vec<LinkId> = LinkId::CHAIN
             .into_iter()
             .filter(|link| link.left() >= client.min(server) && link.right() <= client.max(server))
             .collect();

@@ -12,6 +12,7 @@ mod cost;
 mod draw;
 mod endpoints;
 mod links;
+mod paths;
 #[cfg(test)]
 mod tests;
 
@@ -146,7 +147,13 @@ pub struct Space {
     pub congestions: Vec<Congestion>,
     /// The groups that may be switched on.
     pub groups: Vec<Group>,
+    /// How many paths, from 1; must not be empty. Several ([`super::Topology`]) are drawn where `pairings` has MPTCP at both
+    /// ends, and then `hosts` does not matter; where 1 is not among them, no other case is drawn.
+    pub paths: Vec<u8>,
 }
+
+/// The numbers of paths that are drawn by default.
+pub const PATHS: [u8; 4] = [1, 2, 3, 4];
 
 /// The most bytes of one direction by default.
 pub const SIZE_MAX: u64 = 8 << 20;
@@ -162,6 +169,7 @@ impl Default for Space {
             size_max: SIZE_MAX,
             congestions: vec![Congestion::Reno, Congestion::Cubic],
             groups: Group::ALL.to_vec(),
+            paths: PATHS.to_vec(),
         }
     }
 }
@@ -204,6 +212,14 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     }
     (case.client.host, case.server.host) = hosts;
     (case.client.protocol, case.server.protocol) = (pairing.client, pairing.server);
+    let several = paths::topology(space, seed);
+    let impaired = match several {
+        None => impaired,
+        Some(topology) => {
+            paths::place(&mut case, topology);
+            impaired_paths(space, seed, &kinds)
+        }
+    };
 
     let groups = switch_on(space, seed, &case);
     let on = |group: Group| groups.contains(&group);
@@ -234,10 +250,19 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     if impaired {
         links::impair(&mut case, &kinds);
     }
+    if several.is_some() {
+        if impaired {
+            paths::shape(&mut case);
+        }
+        paths::path_managers(&mut case);
+    }
     endpoints::spare_cookies(&mut case);
     // From here on the payload, which depends on what buffers and links let through, and what depends on the payload.
     let stall = on(Group::Pauses).then(|| endpoints::plan_stall(&mut case, on(Group::Buffers))).flatten();
     endpoints::sizes(&mut case, space.size_max, stall);
+    if several.is_some() {
+        paths::sizes(&mut case, space.size_max);
+    }
     if on(Group::Chunks) {
         endpoints::chunks(&mut case);
     }
@@ -245,6 +270,16 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         endpoints::pauses(&mut case, stall);
     }
     case
+}
+
+/// Whether a case with several paths has an impaired link.
+fn impaired_paths(space: &Space, seed: Seed, kinds: &[Group]) -> bool {
+    let drawn = match space.links {
+        LinkFilter::Plain => false,
+        LinkFilter::Any => Draw::new(seed, "paths").chance(paths::IMPAIRED_SHARE),
+        LinkFilter::Impaired => true,
+    };
+    drawn && !kinds.is_empty()
 }
 
 /// Which groups a case has on, impairments apart.

@@ -4,6 +4,7 @@
 
 mod chain;
 mod finding;
+mod paths;
 mod phrase;
 mod transfer;
 

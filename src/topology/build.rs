@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::paths::{self, PathManagers};
 use super::plan::Plan;
 use super::sites::Sites;
 use super::{Options, drops};
@@ -19,6 +20,8 @@ pub struct Topology {
     netlinks: Vec<Mutex<Netlink>>,
     wirings: Vec<Wiring>,
     softnet: softnet::Drops,
+    /// Those that the case speaks to.
+    path_managers: PathManagers,
 }
 
 impl Topology {
@@ -66,6 +69,7 @@ pub fn build(case: &Case, options: &Options) -> Result<Topology, NetError> {
         let wirings = sites.wire_up(&plan)?;
         sites.wait_until_ready(&plan)?;
         let (namespaces, netlinks) = sites.into_parts();
-        Ok(Topology { namespaces, netlinks, wirings, softnet })
+        let path_managers = paths::instruct(case, &namespaces)?;
+        Ok(Topology { namespaces, netlinks, wirings, softnet, path_managers })
     })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::case::{
     Action, Address, Case, Chunks, Congestion, Direction, Endpoint, Family, First, Host, Impairments, Jitter, Knobs,
-    Link, Loss, Offloads, Pattern, Protocol, Second, SocketOptions, Syncookies,
+    Link, Loss, Offloads, PathManager, Pattern, PmEndpoint, Protocol, Second, SocketOptions, Syncookies, Topology,
 };
 
 /// What each thing that is not plain weighs, whatever its number: more than any number does.
@@ -31,6 +31,7 @@ pub fn weight(case: &Case) -> u128 {
         + THING * u128::from(case.ending.second != Second::AtOnce)
         + duration(case.ending.pause);
     place
+        + topology(case.topology)
         + family * THING
         + THING * u128::from(case.address != Address::Near)
         + number(case.refusals.into(), 0)
@@ -46,6 +47,26 @@ pub fn weight(case: &Case) -> u128 {
 fn place(client: Host, server: Host) -> u128 {
     let hops = client.index().abs_diff(server.index()) as u128;
     hops * 1000 * THING + u128::from(client > server) * 100 * THING + (client.index() + server.index()) as u128 * THING
+}
+
+/// Several paths are less plain than any place in the chain; a router between is one thing more.
+fn topology(topology: Topology) -> u128 {
+    let paths = u128::from(topology.paths()) * 500 * THING;
+    match topology {
+        Topology::Chain => 0,
+        Topology::Parallel(_) => 5000 * THING + paths,
+        Topology::Diamond => 5200 * THING + paths,
+    }
+}
+
+fn path_manager(pm: &PathManager) -> u128 {
+    let endpoint = |endpoint: &PmEndpoint| {
+        let PmEndpoint { signal, subflow, backup, fullmesh, laminar, port, id, .. } = *endpoint;
+        let flags = [signal, subflow, backup, fullmesh, laminar, port.is_some(), id.is_some()];
+        10 * THING + flags.into_iter().map(thing).sum::<u128>()
+    };
+    let limit = |limit: Option<u8>| limit.map_or(0, |limit| THING + u128::from(limit));
+    limit(pm.subflows) + limit(pm.accepted) + pm.endpoints.iter().map(endpoint).sum::<u128>()
 }
 
 fn thing(there: bool) -> u128 {
@@ -122,6 +143,10 @@ fn knobs(knobs: &Knobs) -> u128 {
         + thing(!knobs.window_scaling)
         + thing(knobs.syncookies != Syncookies::OnOverflow)
         + thing(knobs.mptcp_checksum)
+        + thing(knobs.stale_loss_cnt.is_some())
+        + thing(knobs.add_addr_timeout.is_some())
+        + thing(!knobs.join_initial)
+        + path_manager(&knobs.pm)
 }
 
 fn link(link: &Link) -> u128 {
