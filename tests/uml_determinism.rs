@@ -1,5 +1,7 @@
 //! Random cases, each run twice: nothing may differ, whatever they draw.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +11,6 @@ use whitewater::case::strategy::{self, Space};
 use whitewater::oracle::judge;
 use whitewater::seed::Seed;
 use whitewater::world::WorldError;
-use whitewater::world::uml::kernels::{KernelError, Store};
 use whitewater::world::uml::{UmlOptions, UmlWorld};
 
 /// How many cases, if this variable does not ask for another number.
@@ -20,14 +21,7 @@ const CAMPAIGN: Seed = Seed(2026);
 
 #[test]
 fn random_cases_run_alike_twice() {
-    let kernel = match Store::of_this_user().and_then(|store| store.find(None)) {
-        Ok(kernel) => kernel,
-        Err(KernelError::Unknown { .. }) => {
-            println!("SKIP: no deterministic kernel is installed; `whitewater kernel build` makes one");
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    };
+    let Some(kernel) = common::kernel() else { return };
     let options = UmlOptions { agent: Some(env!("CARGO_BIN_EXE_whitewater").into()), ..UmlOptions::default() };
     let world = UmlWorld::with(kernel, options).expect("a world on an installed kernel");
     let cases = std::env::var(CASES_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(CASES);

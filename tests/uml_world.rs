@@ -1,5 +1,7 @@
 //! Cases on a deterministic kernel: they end as they should, and the same each time.
 
+mod common;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -8,23 +10,14 @@ use whitewater::case::{Case, Host, Impairments, Link, LinkId, Loss, Outage, Prot
 use whitewater::endpoint::plant::Plant;
 use whitewater::oracle::{Kind, judge};
 use whitewater::seed::Seed;
-use whitewater::world::uml::kernels::{KernelError, Store};
 use whitewater::world::uml::{KERNEL_LOG, UmlOptions, UmlWorld};
 use whitewater::world::{World, WorldError};
 
 /// The world, or `None` where no kernel for it is installed.
 fn world(options: UmlOptions) -> Option<UmlWorld> {
-    match Store::of_this_user().and_then(|store| store.find(None)) {
-        Ok(kernel) => {
-            let agent = Some(env!("CARGO_BIN_EXE_whitewater").into());
-            Some(UmlWorld::with(kernel, UmlOptions { agent, ..options }).expect("a world on an installed kernel"))
-        }
-        Err(KernelError::Unknown { .. }) => {
-            println!("SKIP: no deterministic kernel is installed; `whitewater kernel build` makes one");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+    let kernel = common::kernel()?;
+    let agent = Some(env!("CARGO_BIN_EXE_whitewater").into());
+    Some(UmlWorld::with(kernel, UmlOptions { agent, ..options }).expect("a world on an installed kernel"))
 }
 
 /// Both ways across the chain over MPTCP, with losses on every link.
@@ -112,8 +105,7 @@ fn a_kernel_that_computes_for_ever_is_killed() {
 
 #[test]
 fn an_init_that_is_none_is_told_with_its_console() {
-    let Some(_) = world(UmlOptions::default()) else { return };
-    let kernel = Store::of_this_user().and_then(|store| store.find(None)).expect("a kernel");
+    let Some(kernel) = common::kernel() else { return };
     let options = UmlOptions { agent: Some("/bin/false".into()), ..UmlOptions::default() };
     let world = UmlWorld::with(kernel, options).expect("a world");
     let error = world.boot().expect_err("/bin/false is no agent").to_string();

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::pool::{Done, Job, Pool};
 use super::shrink::{Failure, Limits};
 use crate::case::{Case, file};
+use crate::world::World;
 
 /// How often a wait for results looks at the time.
 const TICK: Duration = Duration::from_millis(50);
@@ -80,9 +81,14 @@ impl<'a> Bench<'a> {
         self.limits
     }
 
-    /// The name of the world it runs in.
-    pub fn world(&self) -> &'static str {
+    /// The world it runs in.
+    pub fn world(&self) -> &'a dyn World {
         self.pool.world()
+    }
+
+    /// How many runs tell as much as `wanted` do in a world where no run is like the last: one where they all are.
+    pub fn runs(&self, wanted: u32) -> u32 {
+        if self.world().is_exact() { wanted.min(1) } else { wanted }
     }
 
     /// How long it has been at work.

@@ -76,8 +76,8 @@ pub struct Options {
     pub known: Known,
     /// How much each finding's shrinking may cost.
     pub limits: Limits,
-    /// The kernel of the world, for the report.
-    pub kernel: String,
+    /// Why it runs in this world, for the report; empty where there is nothing to say.
+    pub why: String,
 }
 
 /// Why a campaign could not begin.
@@ -98,7 +98,9 @@ pub fn run(campaign: &Campaign, report: &mut dyn Report) -> Result<Summary, Camp
     report.event(&Event::Started {
         seed: options.seed,
         world: world.name().to_owned(),
-        kernel: options.kernel.clone(),
+        kernel: world.kernel(),
+        program: world.program(),
+        why: options.why.clone(),
         jobs: options.jobs,
         cases: options.cases,
         seconds: options.time.map(|time| time.as_secs_f64()),
@@ -253,7 +255,8 @@ impl Drive<'_> {
         // Whatever was worth keeping has been moved.
         discard(evidence.map(Path::to_owned));
         self.store.end(flight.seed)?;
-        if unable {
+        // Nothing that an exact world shows can be trusted once it was not exact.
+        if unable || matches!(done.result, Err(WorldError::Differs(_))) {
             return Ok(Some(verdict.what));
         }
         Ok(self.tally.hopeless())
@@ -279,7 +282,7 @@ impl Drive<'_> {
             }
             return Ok(());
         }
-        let world = self.campaign.world.name();
+        let world = &*self.campaign.world;
         let place = self.store.save(verdict, &failure.recorded(world, None), evidence)?;
         guard(&self.settled).insert(signature.clone());
         self.tally.add(verdict, seed, place.file.clone());
@@ -308,7 +311,7 @@ impl Drive<'_> {
         let mut file = None;
         if self.trouble_kept < TROUBLE_KEPT_MAX {
             self.trouble_kept += 1;
-            let case = Failure::of(done, verdict).recorded(self.campaign.world.name(), None);
+            let case = Failure::of(done, verdict).recorded(&*self.campaign.world, None);
             file = Some(self.store.save_trouble(seed, &case, evidence)?);
         } else {
             guard(&self.settled).insert(verdict.signature.clone());

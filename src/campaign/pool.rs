@@ -114,9 +114,9 @@ impl Pool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// The name of the world.
-    pub fn world(&self) -> &'static str {
-        self.world.name()
+    /// The world.
+    pub fn world(&self) -> &dyn World {
+        &*self.world
     }
 }
 

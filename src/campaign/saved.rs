@@ -182,7 +182,7 @@ impl Shrink {
             evidence: self.file.with_extension(""),
             scratch: scratch.path().join("runs"),
         };
-        place.write(&failure.recorded(self.world.name(), None))?;
+        place.write(&failure.recorded(&*self.world, None))?;
         if let Some(evidence) = &failure.evidence {
             place.take_evidence(evidence)?;
         }

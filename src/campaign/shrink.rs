@@ -6,6 +6,7 @@
 //!    surely.
 //! 3. What its links did at random in the failing run is written out as single faults, and these are thinned out. For a
 //!    finding that is not certain this comes first.
+//!    Where a world is exact, one run decides, here and everywhere.
 //! 4. The result is run [`VERIFY_RUNS`](super::verify::VERIFY_RUNS) times; where it does not fail in all of them, an
 //!    earlier, larger case that does is taken instead.
 //!
@@ -23,6 +24,7 @@ use super::verify::{self, verify};
 use crate::case::{Case, Record, file};
 use crate::oracle::Verdict;
 use crate::report::Event;
+use crate::world::World;
 
 /// How often a finding is run again before anything is tried with it.
 const FIRST_RUNS: u32 = 10;
@@ -75,12 +77,13 @@ impl Failure {
     }
 
     /// The case with a record of what it showed.
-    pub fn recorded(&self, world: &str, seen: Option<String>) -> Case {
+    pub fn recorded(&self, world: &dyn World, seen: Option<String>) -> Case {
         let record = Record {
             verdict: format!("{}: {}", self.verdict.kind, self.verdict.what),
             signature: self.verdict.signature.clone(),
             kernel: self.kernel.clone(),
-            world: world.to_owned(),
+            world: world.name().to_owned(),
+            program: world.program(),
             seen,
             note: None,
         };
@@ -261,9 +264,9 @@ impl Shrinker<'_> {
 
     /// Runs a case a few times. The failure is one of those runs, where there was one.
     fn weigh(&mut self, case: &Case) -> Result<(Rate, Option<Failure>), Halt> {
-        let mut seen = self.bench.repeat(case, FIRST_RUNS)?;
-        let more = self.bench.limits().attempts.saturating_sub(FIRST_RUNS);
-        if seen.failed == 0 && more > 0 {
+        let mut seen = self.bench.repeat(case, self.bench.runs(FIRST_RUNS))?;
+        let more = self.bench.limits().attempts.saturating_sub(seen.runs);
+        if seen.failed == 0 && more > 0 && !self.bench.world().is_exact() {
             seen = self.bench.repeat(case, more)?;
         }
         Ok((Rate { failed: seen.failed, runs: seen.runs }, seen.failure))
@@ -285,6 +288,9 @@ impl Shrinker<'_> {
 
     /// How many failures in how many more runs it then needs.
     fn confirmation(&self) -> (u32, u32) {
+        if self.bench.world().is_exact() {
+            return (0, 0);
+        }
         let Rate { failed, runs } = self.rate;
         let attempts = self.attempts();
         if self.rate.is_certain() { (CONFIRM_RUNS, CONFIRM_RUNS) } else { (attempts * failed / (2 * runs), attempts) }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::bench::{Bench, Repeated, discard};
 use super::shrink::{Ended, Failure};
 use super::store::Place;
+use crate::world::World;
 
 /// How often a shrunk case is run before its file is called done.
 pub const VERIFY_RUNS: u32 = 10;
@@ -64,10 +65,10 @@ fn fails_every_time(
     seen: &mut BTreeMap<usize, Repeated>,
 ) -> Result<bool, Ended> {
     let begin = Instant::now();
-    let mut repeated = bench.repeat(&trail[index].case, VERIFY_RUNS)?;
+    let mut repeated = bench.repeat(&trail[index].case, bench.runs(VERIFY_RUNS))?;
     let mut sure = repeated.failed == repeated.runs;
     // A machine that does nothing else has other timings, and is what a replay will mostly meet.
-    if sure && begin.elapsed() < QUICK {
+    if sure && begin.elapsed() < QUICK && !bench.world().is_exact() {
         repeated.failed = 0;
         for _ in 0..VERIFY_RUNS {
             let once = bench.repeat(&trail[index].case, 1)?;
@@ -81,7 +82,7 @@ fn fails_every_time(
 }
 
 fn save(
-    world: &str,
+    world: &dyn World,
     failure: &Failure,
     is_last: bool,
     seen: &mut BTreeMap<usize, Repeated>,

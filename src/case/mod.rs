@@ -223,12 +223,25 @@ pub struct Record {
     pub kernel: String,
     /// The world that it ran in.
     pub world: String,
+    /// The program that was that kernel, where it was a file of its own. Another program is another run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<KernelProgram>,
     /// In how many of how many runs of this very case the finding showed, such as `10 of 10`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<String>,
     /// What is known about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// The program of a kernel that runs as a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelProgram {
+    /// What `whitewater kernel list` calls it.
+    pub name: String,
+    /// SHA-256 of the file, in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// For `skip_serializing_if`: a case file names only what differs from the plainest case.

@@ -13,7 +13,8 @@ use crate::report::words;
 use crate::seed::Seed;
 
 use super::options::{self, Filters};
-use super::{exit, interrupt, world};
+use super::world::{Wishes, WorldArgs};
+use super::{exit, interrupt};
 
 /// Run saved cases again, and tell each verdict.
 ///
@@ -33,6 +34,13 @@ pub struct Args {
     /// Run so many at once
     #[arg(long, value_name = "N", default_value = "1", value_parser = options::jobs)]
     jobs: usize,
+
+    #[command(flatten)]
+    world: WorldArgs,
+
+    /// Run each case twice for each run, and fail where the two are not the same: uml only
+    #[arg(long, help_heading = "World")]
+    check_determinism: bool,
 
     /// Leave the evidence of runs that fail in this folder
     #[arg(long, value_name = "FOLDER")]
@@ -66,11 +74,20 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(cases) => cases,
         Err(error) => return exit::fail(exit::USAGE, error),
     };
-    let world = match world::open(args.plant) {
-        Ok(world) => Arc::from(world),
-        Err(error) => return exit::fail(args.code(exit::UNABLE), error),
+    let opened = match args.world.open_for(&cases, Wishes { plant: args.plant, check: args.check_determinism }) {
+        Ok(opened) => opened,
+        Err(error) => return exit::fail(args.code(error.code()), error),
     };
-    let stop = interrupt::flag(&world);
+    if !opened.why.is_empty() {
+        eprintln!("note: world {}: {}", opened.world.name(), opened.why);
+    }
+    for (name, case) in names.iter().zip(&cases) {
+        if let Some(note) = opened.other_program(case) {
+            eprintln!("note: {name}: {note}");
+        }
+    }
+    let stop = interrupt::flag(&opened.world);
+    let world = Arc::clone(&opened.world);
     let rules = Rules::default();
     let (cases, evidence) = (&cases, args.evidence.as_deref());
     let replay = Replay { world, rules, cases, times: args.times, jobs: args.jobs, evidence, stop };

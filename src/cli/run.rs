@@ -6,17 +6,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::campaign::{self, Campaign, Known, Options, Rules};
+use crate::campaign::{self, Campaign, Options, Rules};
 use crate::case::strategy;
 use crate::endpoint::plant::Plant;
-use crate::net::features;
 use crate::report::json::JsonLines;
 use crate::report::terminal::Terminal;
 use crate::report::{Event, Report};
 use crate::seed::Seed;
 
 use super::options::{self, Filters, Shrinking};
-use super::{exit, interrupt, world};
+use super::world::{Wishes, WorldArgs};
+use super::{exit, interrupt};
 
 /// How many cases run where nothing else bounds the campaign.
 const CASES: u64 = 300;
@@ -51,7 +51,14 @@ pub struct Args {
     #[command(flatten)]
     shrinking: Shrinking,
 
-    /// Run so many cases at once; one that waits costs no CPU [default: 8 for each CPU]
+    #[command(flatten)]
+    world: WorldArgs,
+
+    /// Run each case twice, and stop where the two runs are not the same to the last byte of what was captured: uml only
+    #[arg(long, help_heading = "World")]
+    check_determinism: bool,
+
+    /// Run so many cases at once; one that waits costs no CPU [default: 8 for each CPU on the host, one for each in uml]
     #[arg(long, value_name = "N", env = "WHITEWATER_JOBS", hide_env_values = true, help_heading = "Running", value_parser = options::jobs)]
     jobs: Option<usize>,
 
@@ -91,6 +98,7 @@ const EXAMPLES: &str = "\
 Examples:
   whitewater run --for 10m --until-finding
   whitewater run --seed 0x1f --pairing 'mptcp>mptcp' --link impaired
+  whitewater run --world uml --cases 1000 --check-determinism
   whitewater run --known cases/known --json >events.jsonl";
 
 /// Runs the subcommand.
@@ -98,37 +106,36 @@ pub fn run(args: &Args) -> ExitCode {
     if let Err(error) = args.filters.check() {
         return exit::fail(exit::USAGE, error);
     }
-    let mut known = Known::of_kernel(&world::kernel());
+    let opened = match args.world.open(Wishes { plant: args.plant, check: args.check_determinism }) {
+        Ok(opened) => opened,
+        Err(error) => return exit::fail(error.code(), error),
+    };
+    let mut known = opened.known();
     for path in &args.known {
         if let Err(error) = known.add(path) {
             return exit::fail(exit::USAGE, error);
         }
     }
-    let jobs = args.jobs.unwrap_or_else(options::default_jobs);
-    let world = match world::open(args.plant) {
-        Ok(world) => Arc::from(world),
-        Err(error) => return exit::fail(exit::UNABLE, error),
-    };
-    let stop = interrupt::flag(&world);
+    let stop = interrupt::flag(&opened.world);
     let mut space = args.filters.space();
-    if let Err(error) = features::has_mptcp() {
+    if let Some(error) = opened.lacks_mptcp() {
         eprintln!("note: only TCP is drawn: {error}");
         space = space.without_mptcp();
     }
     let campaign = Campaign {
-        world,
+        world: Arc::clone(&opened.world),
         rules: Rules::default(),
         draw: Box::new(move |seed| strategy::draw(&space, seed)),
         options: Options {
             seed: args.seed.unwrap_or_else(Seed::fresh),
-            jobs,
+            jobs: args.jobs.unwrap_or(opened.jobs),
             cases: args.cases(),
             time: args.time,
             until_finding: args.until_finding,
             findings: args.findings.clone(),
             known,
             limits: args.shrinking.limits(),
-            kernel: world::kernel(),
+            why: opened.why,
         },
         stop,
     };

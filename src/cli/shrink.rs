@@ -11,7 +11,8 @@ use crate::endpoint::plant::Plant;
 use crate::report::terminal::Terminal;
 
 use super::options::{self, Shrinking};
-use super::{exit, interrupt, world};
+use super::world::{Wishes, WorldArgs};
+use super::{exit, interrupt};
 
 /// Make a saved case smaller, as long as it fails in the same way.
 ///
@@ -26,7 +27,10 @@ pub struct Args {
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Run so many candidates at once [default: 8 for each CPU]
+    #[command(flatten)]
+    world: WorldArgs,
+
+    /// Run so many candidates at once [default: 8 for each CPU on the host, one for each in uml]
     #[arg(long, value_name = "N", env = "WHITEWATER_JOBS", hide_env_values = true, value_parser = options::jobs)]
     jobs: Option<usize>,
 
@@ -49,18 +53,20 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(case) => case,
         Err(error) => return exit::fail(exit::USAGE, error),
     };
-    let jobs = args.jobs.unwrap_or_else(options::default_jobs);
-    let world = match world::open(args.plant) {
-        Ok(world) => Arc::from(world),
-        Err(error) => return exit::fail(exit::UNABLE, error),
+    let opened = match args.world.open_for([&case], Wishes { plant: args.plant, ..Wishes::default() }) {
+        Ok(opened) => opened,
+        Err(error) => return exit::fail(error.code(), error),
     };
-    let stop = interrupt::flag(&world);
+    if let Some(note) = opened.other_program(&case) {
+        eprintln!("note: {note}");
+    }
+    let stop = interrupt::flag(&opened.world);
     let shrink = Shrink {
-        world,
+        world: Arc::clone(&opened.world),
         rules: Rules::default(),
         case,
         file: args.output.clone().unwrap_or_else(|| args.file.clone()),
-        jobs,
+        jobs: args.jobs.unwrap_or(opened.jobs),
         limits: args.shrinking.limits(),
         stop,
     };

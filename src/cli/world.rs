@@ -1,16 +1,187 @@
-//! Opens the world that cases run in.
+//! Which world the cases run in, and opens it.
 
+use std::fmt;
+use std::sync::Arc;
+
+use crate::campaign::Known;
+use crate::case::Case;
 use crate::endpoint::plant::Plant;
 use crate::net::features;
 use crate::world::host::{HostOptions, HostWorld};
+use crate::world::uml::kernels::{Kernel, KernelError, Store};
+use crate::world::uml::{UmlOptions, UmlWorld};
 use crate::world::{World, WorldError};
 
-/// Opens it, or says what this machine lacks. `plant`: a fault planted on purpose, to see that it is found.
-pub fn open(plant: Option<Plant>) -> Result<Box<dyn World>, WorldError> {
-    Ok(Box::new(HostWorld::new(HostOptions { plant, ..HostOptions::default() })?))
+use super::options;
+
+/// Where cases run.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "World")]
+pub struct WorldArgs {
+    /// Run cases on this machine's kernel in real time (host), or on a User-Mode-Linux kernel in virtual time (uml),
+    /// where the same case is the same run; auto: uml where a kernel for it is installed
+    #[arg(
+        long = "world",
+        value_name = "WORLD",
+        env = "WHITEWATER_WORLD",
+        hide_env_values = true,
+        default_value = "auto"
+    )]
+    kind: Kind,
+
+    /// Run cases on this one of the kernels that `whitewater kernel list` shows; it means --world uml
+    #[arg(long, value_name = "NAME", env = "WHITEWATER_KERNEL", hide_env_values = true)]
+    kernel: Option<String>,
 }
 
-/// The kernel of this machine, as `uname -rv` shows it; empty where it does not tell.
-pub fn kernel() -> String {
-    features::kernel().unwrap_or_default()
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    Auto,
+    Host,
+    Uml,
+}
+
+/// What is asked of a world beside cases.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    /// A fault planted on purpose, to see that it is found.
+    pub plant: Option<Plant>,
+    /// Each case runs twice and has to be the same run.
+    pub check: bool,
+}
+
+/// A world that is open.
+pub struct Opened {
+    /// The world.
+    pub world: Arc<dyn World>,
+    /// Why it was chosen, in a few words; empty where somebody asked for it.
+    pub why: String,
+    /// How many cases run at once where nobody says.
+    pub jobs: usize,
+}
+
+/// Why there is no world: with the exit code that says so.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The flags contradict each other.
+    #[error("{0}")]
+    Flags(&'static str),
+    /// This machine cannot have it.
+    #[error(transparent)]
+    World(#[from] WorldError),
+    /// The kernel cannot be had.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
+
+impl OpenError {
+    /// The exit code for it.
+    pub fn code(&self) -> u8 {
+        if matches!(self, OpenError::Flags(_)) { super::exit::USAGE } else { super::exit::UNABLE }
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").field("world", &self.world.name()).field("why", &self.why).finish_non_exhaustive()
+    }
+}
+
+impl WorldArgs {
+    /// Opens the world that the flags ask for.
+    ///
+    /// Opening the host's forks, so the fewer threads there are, the better.
+    pub fn open(&self, wishes: Wishes) -> Result<Opened, OpenError> {
+        match (self.kind, &self.kernel) {
+            (Kind::Host, Some(_)) => {
+                Err(OpenError::Flags("--kernel names a kernel of the uml world: leave it out, or --world host"))
+            }
+            (Kind::Host, None) => host(wishes, String::new()),
+            (Kind::Uml, name) => uml(Store::of_this_user()?.find(name.as_deref())?, wishes, String::new()),
+            (Kind::Auto, Some(name)) => uml(Store::of_this_user()?.find(Some(name))?, wishes, String::new()),
+            (Kind::Auto, None) => auto(wishes),
+        }
+    }
+
+    /// Opens the world for cases that were saved: where the flags leave the choice, the one that they were seen in.
+    pub fn open_for<'a>(&self, cases: impl IntoIterator<Item = &'a Case>, wishes: Wishes) -> Result<Opened, OpenError> {
+        let mut records = cases.into_iter().map(|case| case.finding.as_ref().map(|record| record.world.as_str()));
+        let first = records.next().flatten();
+        let same = first.filter(|first| records.all(|other| other == Some(first)));
+        match (self.kind, &self.kernel, same) {
+            (Kind::Auto, None, Some("host")) => host(wishes, "it was seen there".to_owned()),
+            _ => self.open(wishes),
+        }
+    }
+}
+
+/// The uml world where a kernel for it is installed and starts, else the host's.
+fn auto(wishes: Wishes) -> Result<Opened, OpenError> {
+    let kernel = match Store::of_this_user().and_then(|store| store.find(None)) {
+        Ok(kernel) => kernel,
+        Err(error) if wishes.check => return Err(error.into()),
+        Err(KernelError::Unknown { installed, .. }) if installed.is_empty() => {
+            return host(wishes, "no kernel is installed; `whitewater kernel build` makes one".to_owned());
+        }
+        Err(error) => return host(wishes, error.to_string()),
+    };
+    let opened = uml(kernel, wishes, "a kernel for it is installed".to_owned());
+    match opened {
+        Err(error) if !wishes.check => host(wishes, format!("the uml world does not work here: {error}")),
+        opened => opened,
+    }
+}
+
+fn host(wishes: Wishes, why: String) -> Result<Opened, OpenError> {
+    if wishes.check {
+        return Err(OpenError::Flags("--check-determinism needs --world uml: in real time no run is like the last"));
+    }
+    let world = HostWorld::new(HostOptions { plant: wishes.plant, ..HostOptions::default() })?;
+    Ok(Opened { world: Arc::new(world), why, jobs: options::default_jobs() })
+}
+
+fn uml(kernel: Kernel, wishes: Wishes, why: String) -> Result<Opened, OpenError> {
+    let world =
+        UmlWorld::with(kernel, UmlOptions { plant: wishes.plant, check: wishes.check, ..UmlOptions::default() })?;
+    // A kernel that does not start here is better known now than from every case.
+    world.boot()?;
+    // A kernel computes all the time: more of them than CPUs would only be in each other's way.
+    let jobs = world.cpus();
+    Ok(Opened { world: Arc::new(world), why, jobs })
+}
+
+impl Opened {
+    /// What is known of its kernel.
+    pub fn known(&self) -> Known {
+        Known::of_kernel(&self.world.kernel())
+    }
+
+    /// Why cases cannot have MPTCP in it, where that is so.
+    pub fn lacks_mptcp(&self) -> Option<String> {
+        // A kernel of the uml world is built with it.
+        if self.world.program().is_some() { None } else { features::has_mptcp().err().map(|error| error.to_string()) }
+    }
+
+    /// What is to be said where a saved case was seen on another kernel program than this one.
+    pub fn other_program(&self, case: &Case) -> Option<String> {
+        let record = case.finding.as_ref()?;
+        let (then, now) = (record.program.as_ref()?, self.world.program());
+        if now.as_ref().is_some_and(|now| now.sha256 == then.sha256) {
+            return None;
+        }
+        let now = match now {
+            Some(now) => format!("{:?}, {}, sha256 {}", now.name, self.world.kernel(), short(&now.sha256)),
+            None => format!("the {} world's", self.world.name()),
+        };
+        Some(format!(
+            "it was seen on the kernel {:?} ({}, sha256 {}), and this one is another ({now}): the same packets are not to be expected",
+            then.name,
+            record.kernel,
+            short(&then.sha256)
+        ))
+    }
+}
+
+fn short(sha256: &str) -> &str {
+    sha256.get(..12).unwrap_or(sha256)
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::case::KernelProgram;
 use crate::oracle::Kind;
 use crate::seed::Seed;
 
@@ -29,8 +30,14 @@ pub enum Event {
         seed: Seed,
         /// The world's name.
         world: String,
+        /// Why it runs there; left out where there was no choice.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        why: String,
         /// The kernel of the world, as `uname -rv` shows it.
         kernel: String,
+        /// The program that is this kernel, where it is a file of its own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        program: Option<KernelProgram>,
         /// How many cases run at once.
         jobs: usize,
         /// After how many cases the campaign ends, where that is bounded.

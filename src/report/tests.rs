@@ -25,7 +25,9 @@ fn events() -> Vec<Event> {
         Event::Started {
             seed: Seed(0x12),
             world: "host".to_owned(),
+            why: String::new(),
             kernel: "7.0.1 #1 SMP".to_owned(),
+            program: None,
             jobs: 8,
             cases: Some(300),
             seconds: None,

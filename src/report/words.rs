@@ -7,9 +7,11 @@ use crate::oracle::Kind;
 /// What a person is told about an event; `None` where that is nothing.
 pub fn of(event: &Event) -> Option<String> {
     Some(match event {
-        Event::Started { seed, world, kernel, jobs, cases, seconds, .. } => {
+        Event::Started { seed, world, why, kernel, program, jobs, cases, seconds, .. } => {
+            let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+            let name = program.as_ref().map(|program| format!(" {:?}", program.name)).unwrap_or_default();
             format!(
-                "seed {seed}, world {world}, kernel {kernel}, {}, {}",
+                "seed {seed}, world {world}{why}, kernel{name} {kernel}, {}, {}",
                 counted(*jobs as u64, "job"),
                 bound(*cases, *seconds)
             )

@@ -7,13 +7,28 @@ mod slots;
 
 use std::path::PathBuf;
 
-use crate::case::Case;
+use crate::case::{Case, KernelProgram};
 use crate::observation::Observation;
 
 /// A place where cases run. Several threads may run cases in it at once.
 pub trait World: Send + Sync {
     /// Its name, as `--world` takes it.
     fn name(&self) -> &'static str;
+
+    /// The kernel that its cases run on, as `uname -rv` shows it, or at least its release; empty where nobody tells.
+    fn kernel(&self) -> String {
+        String::new()
+    }
+
+    /// The program that is this kernel, where it is a file of its own.
+    fn program(&self) -> Option<KernelProgram> {
+        None
+    }
+
+    /// Whether the same case is the same run here, to the last packet: then one run decides.
+    fn is_exact(&self) -> bool {
+        false
+    }
 
     /// Runs one case in an agent of its own and tells what was seen.
     ///
@@ -36,6 +51,9 @@ pub enum WorldError {
     /// The agent ended before it answered: it crashed, hung or was killed.
     #[error("the agent of this case {0}")]
     AgentLost(String),
+    /// Two runs of this case in an exact world were not the same; the text says what differs.
+    #[error("two runs of this case differ: {0}")]
+    Differs(String),
     /// The agent met trouble that has nothing to do with what is tested.
     #[error("{0}")]
     Trouble(String),

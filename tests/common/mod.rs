@@ -11,15 +11,18 @@ use whitewater::net::features;
 use whitewater::oracle::{Verdict, judge};
 use whitewater::world::World;
 use whitewater::world::host::{HostOptions, HostWorld};
+use whitewater::world::uml::kernels::{FOLDER_VARIABLE, Kernel, KernelError, Store};
 
-/// The program under test, with a clean environment of its own options.
+/// The program under test, with a clean environment of its own options but for where kernels are. Unless its arguments
+/// say otherwise, cases run in the host world.
 pub fn whitewater() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_whitewater"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("WHITEWATER_") {
+        if name.to_string_lossy().starts_with("WHITEWATER_") && name != FOLDER_VARIABLE {
             command.env_remove(name);
         }
     }
+    command.env("WHITEWATER_WORLD", "host");
     command
 }
 
@@ -42,6 +45,18 @@ pub fn host_world() -> &'static HostWorld {
     static WORLD: LazyLock<HostWorld> =
         LazyLock::new(|| HostWorld::new(HostOptions::default()).expect("the host world opens"));
     &WORLD
+}
+
+/// The kernel of the deterministic world that tests use; without one, they say so and are skipped.
+pub fn kernel() -> Option<Kernel> {
+    match Store::of_this_user().and_then(|store| store.find(None)) {
+        Ok(kernel) => Some(kernel),
+        Err(KernelError::Unknown { .. }) => {
+            println!("SKIP: no deterministic kernel is installed; `whitewater kernel build` makes one");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// Runs a case in the host world and judges it.

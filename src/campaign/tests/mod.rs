@@ -231,7 +231,7 @@ fn campaign(folder: &Path, cases: u64, world: Arc<dyn World>) -> Campaign {
             findings: folder.join("findings"),
             known: Known::default(),
             limits: Limits::default(),
-            kernel: "7.0.0-fake #1".to_owned(),
+            why: String::new(),
         },
         stop: Arc::new(AtomicBool::new(false)),
     }

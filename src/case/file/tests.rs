@@ -82,6 +82,7 @@ fn rich() -> Case {
             signature: "corrupt: swap".into(),
             kernel: "6.18.0 #1".into(),
             world: "host".into(),
+            program: None,
             seen: Some("10 of 10".into()),
             note: None,
         }),

@@ -66,6 +66,7 @@ fn a_saved_finding_is_told_with_its_case() {
         signature: "Corrupt: bit flip client>server".into(),
         kernel: "6.18.44 #1 SMP".into(),
         world: "host".into(),
+        program: None,
         seen: Some("10 of 10".into()),
         note: None,
     };

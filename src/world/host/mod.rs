@@ -21,6 +21,7 @@ use super::{World, WorldError};
 use crate::agent::protocol::{self, Errand, ProtocolError, Reply, Request};
 use crate::case::Case;
 use crate::endpoint::plant::Plant;
+use crate::net::features;
 use crate::observation::Observation;
 use crate::oracle::Expectation;
 use crate::topology::CarrierChoice;
@@ -83,6 +84,10 @@ impl HostWorld {
 impl World for HostWorld {
     fn name(&self) -> &'static str {
         "host"
+    }
+
+    fn kernel(&self) -> String {
+        features::kernel().unwrap_or_default()
     }
 
     fn run(&self, case: &Case, keep: &dyn Fn(&Observation) -> Option<PathBuf>) -> Result<Observation, WorldError> {

@@ -12,7 +12,8 @@ pub mod kernels;
 mod console;
 mod launch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,7 +30,7 @@ use super::{World, WorldError};
 use crate::agent::evidence::{self, OBSERVATION};
 use crate::agent::init;
 use crate::agent::protocol::{Errand, Reply};
-use crate::case::Case;
+use crate::case::{Case, KernelProgram};
 use crate::endpoint::plant::Plant;
 use crate::observation::Observation;
 use crate::seed::Seed;
@@ -57,11 +58,13 @@ pub struct UmlOptions {
     /// The program that is the guest's init: one whose `main` begins with [`init::main`] where [`init::is_guest`] says so.
     /// `None`: this very program.
     pub agent: Option<PathBuf>,
+    /// Whether each case runs twice, and has to be the same run both times.
+    pub check: bool,
 }
 
 impl Default for UmlOptions {
     fn default() -> UmlOptions {
-        UmlOptions { plant: None, carrier: CarrierChoice::Auto, wall_limit: WALL_LIMIT, agent: None }
+        UmlOptions { plant: None, carrier: CarrierChoice::Auto, wall_limit: WALL_LIMIT, agent: None, check: false }
     }
 }
 
@@ -128,9 +131,35 @@ impl UmlWorld {
     /// Runs a case and digests all that was seen of it, packets and their virtual time stamps included: SHA-256 in
     /// hexadecimal digits. Two runs of a case have the same one.
     pub fn fingerprint(&self, case: &Case) -> Result<(Observation, String), WorldError> {
-        let folder = TempDir::new().map_err(trouble("make", &std::env::temp_dir()))?;
-        let observation = self.run(case, &|_| Some(folder.path().to_owned()))?;
-        Ok((observation, digest(folder.path()).map_err(trouble("read", folder.path()))?))
+        let run = self.run_once(case)?;
+        let prints = run.prints()?;
+        let mut hash = Sha256::new();
+        for (name, print) in prints {
+            hash.update(name.as_encoded_bytes());
+            hash.update(print);
+        }
+        Ok((run.observation, hex(&hash.finalize())))
+    }
+
+    /// Runs a case on a fresh kernel.
+    fn run_once(&self, case: &Case) -> Result<Run, WorldError> {
+        let folder = case_folder()?;
+        let errand = serde_json::to_vec(&self.errand(case)).map_err(|error| WorldError::Trouble(error.to_string()))?;
+        write(&folder.path().join(init::ERRAND), &errand)?;
+        let end = self.start(folder.path(), case.seed)?;
+
+        let console = console_of(folder.path())?;
+        let complaints = console::complaints(&console);
+        let mut observation = match reply(folder.path())? {
+            Some(Reply::Observed(observation)) => *observation,
+            Some(Reply::Unable(text)) => return Err(WorldError::Unable(text)),
+            Some(Reply::Trouble(text)) => return Err(WorldError::Trouble(text)),
+            Some(other) => return Err(WorldError::Trouble(format!("the agent said {other:?}"))),
+            None if complaints.is_empty() => return Err(self.lost(end, &console)),
+            None => Observation::of_a_crash(self.kernel.manifest.version.clone()),
+        };
+        observation.kernel_log = complaints;
+        Ok(Run { observation, console, folder })
     }
 
     /// Runs a kernel on a case folder. `None` where it had to be killed.
@@ -191,39 +220,72 @@ impl World for UmlWorld {
         "uml"
     }
 
-    fn run(&self, case: &Case, keep: &dyn Fn(&Observation) -> Option<PathBuf>) -> Result<Observation, WorldError> {
-        let folder = case_folder()?;
-        let folder = folder.path();
-        let errand = serde_json::to_vec(&self.errand(case)).map_err(|error| WorldError::Trouble(error.to_string()))?;
-        write(&folder.join(init::ERRAND), &errand)?;
-        let end = self.start(folder, case.seed)?;
+    fn kernel(&self) -> String {
+        self.kernel.manifest.version.clone()
+    }
 
-        let console = console_of(folder)?;
-        let complaints = console::complaints(&console);
-        let mut observation = match reply(folder)? {
-            Some(Reply::Observed(observation)) => *observation,
-            Some(Reply::Unable(text)) => return Err(WorldError::Unable(text)),
-            Some(Reply::Trouble(text)) => return Err(WorldError::Trouble(text)),
-            Some(other) => return Err(WorldError::Trouble(format!("the agent said {other:?}"))),
-            None if complaints.is_empty() => return Err(self.lost(end, &console)),
-            None => Observation::of_a_crash(self.kernel.manifest.version.clone()),
-        };
-        observation.kernel_log = complaints;
-        if let Some(place) = keep(&observation) {
-            let evidence = folder.join(init::EVIDENCE);
-            let json =
-                serde_json::to_vec_pretty(&observation).map_err(|error| WorldError::Trouble(error.to_string()))?;
-            write(&evidence.join(OBSERVATION), &json)?;
-            write(&evidence.join(KERNEL_LOG), console.as_bytes())?;
-            evidence::hand_over(&evidence, &place).map_err(|error| WorldError::Trouble(error.to_string()))?;
+    fn program(&self) -> Option<KernelProgram> {
+        Some(KernelProgram { name: self.kernel.name.clone(), sha256: self.kernel.manifest.sha256.clone() })
+    }
+
+    fn is_exact(&self) -> bool {
+        true
+    }
+
+    fn run(&self, case: &Case, keep: &dyn Fn(&Observation) -> Option<PathBuf>) -> Result<Observation, WorldError> {
+        let run = self.run_once(case)?;
+        if self.options.check {
+            run.same_as(&self.run_once(case)?)?;
         }
-        Ok(observation)
+        if let Some(place) = keep(&run.observation) {
+            run.complete()?;
+            evidence::hand_over(&run.evidence(), &place).map_err(|error| WorldError::Trouble(error.to_string()))?;
+        }
+        Ok(run.observation)
     }
 
     fn abandon(&self) {
         for handle in self.lock().1.values() {
             launch::kill(handle.as_fd());
         }
+    }
+}
+
+/// A case that has run, with its folder.
+#[derive(Debug)]
+struct Run {
+    observation: Observation,
+    console: String,
+    folder: TempDir,
+}
+
+impl Run {
+    fn evidence(&self) -> PathBuf {
+        self.folder.path().join(init::EVIDENCE)
+    }
+
+    /// Lays beside the guest's evidence what only the outside knows.
+    fn complete(&self) -> Result<(), WorldError> {
+        let observation = serde_json::to_vec_pretty(&self.observation);
+        let observation = observation.map_err(|error| WorldError::Trouble(error.to_string()))?;
+        write(&self.evidence().join(OBSERVATION), &observation)?;
+        write(&self.evidence().join(KERNEL_LOG), self.console.as_bytes())
+    }
+
+    /// SHA-256 of each file of the evidence, by name.
+    fn prints(&self) -> Result<BTreeMap<OsString, Vec<u8>>, WorldError> {
+        self.complete()?;
+        let folder = self.evidence();
+        prints(&folder).map_err(trouble("read", &folder))
+    }
+
+    /// Refuses another run of the same case that was not the same.
+    fn same_as(&self, other: &Run) -> Result<(), WorldError> {
+        let (one, other) = (self.prints()?, other.prints()?);
+        let names: BTreeSet<_> = one.keys().chain(other.keys()).collect();
+        let differ = names.into_iter().filter(|name| one.get(*name) != other.get(*name));
+        let differ: Vec<_> = differ.map(|name| name.to_string_lossy()).collect();
+        if differ.is_empty() { Ok(()) } else { Err(WorldError::Differs(differ.join(", "))) }
     }
 }
 
@@ -259,16 +321,35 @@ fn reply(folder: &Path) -> Result<Option<Reply>, WorldError> {
     Ok(serde_json::from_slice(&bytes).ok())
 }
 
-/// SHA-256 over the files of a folder, by name.
-fn digest(folder: &Path) -> io::Result<String> {
-    let mut names: Vec<_> = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
-    names.sort();
-    let mut hash = Sha256::new();
-    for name in names {
-        hash.update(name.as_encoded_bytes());
-        let bytes = fs::read(folder.join(&name))?;
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
+/// SHA-256 of each file of a folder, by name.
+fn prints(folder: &Path) -> io::Result<BTreeMap<OsString, Vec<u8>>> {
+    let print = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry?;
+        Ok((entry.file_name(), Sha256::digest(fs::read(entry.path())?).to_vec()))
+    };
+    fs::read_dir(folder)?.map(print).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(capture: &str) -> Run {
+        let folder = case_folder().unwrap();
+        let run = Run { observation: Observation::of_a_crash("7.2".into()), console: String::new(), folder };
+        fs::write(run.evidence().join("ns1-ns2.pcapng"), capture).unwrap();
+        run
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+
+    #[test]
+    fn two_runs_that_differ_are_told_by_the_files_that_do() {
+        let run_one = run("a packet");
+        assert!(run_one.same_as(&run("a packet")).is_ok());
+        let error = run_one.same_as(&run("another packet")).unwrap_err();
+        assert!(matches!(&error, WorldError::Differs(files) if files == "ns1-ns2.pcapng"), "{error}");
+    }
 }
