@@ -9,6 +9,7 @@
 //! cases ([`simpler`]). It runs nothing and judges nothing.
 
 mod endpoint;
+mod events;
 mod host;
 mod link;
 mod names;
@@ -21,6 +22,7 @@ pub mod strategy;
 pub mod validate;
 
 pub use endpoint::{Chunks, Congestion, Endpoint, Pairing, Pattern, Pause, Protocol, SocketOptions};
+pub use events::{Event, Happening, Moment};
 pub use host::{Host, Knobs, Offloads, Syncookies};
 pub use link::{
     Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate, Reorder,
@@ -71,6 +73,9 @@ pub struct Case {
     /// The links that differ from [`Link::default`].
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<LinkId, Link>,
+    /// What happens to paths meanwhile.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
     /// What a run of this case showed, where it was saved for that. Not part of the test.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finding: Option<Record>,
@@ -91,6 +96,7 @@ impl Default for Case {
             server: Endpoint::default(),
             hosts: BTreeMap::new(),
             links: BTreeMap::new(),
+            events: Vec::new(),
             finding: None,
         }
     }
@@ -105,6 +111,12 @@ impl Case {
     /// The link `id`.
     pub fn link(&self, id: LinkId) -> Link {
         self.links.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// Whether the packets of the link `id` go through user space: it is impaired, or an event blocks it.
+    pub fn is_carried(&self, id: LinkId) -> bool {
+        let blocked = |event: &Event| matches!(event.what, Happening::Block { link, .. } if link == id);
+        self.link(id).is_impaired() || self.events.iter().any(blocked)
     }
 
     /// Whether client and server are on the same host.

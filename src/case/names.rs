@@ -75,6 +75,7 @@ named!(Group, "group":
     Mtu = "mtu",
     Offloads = "offloads",
     Cpus = "cpus",
+    Paths = "paths",
     Loss = "loss",
     Corrupt = "corrupt",
     Duplicate = "duplicate",

@@ -48,6 +48,8 @@ pub enum Group {
     Offloads,
     /// Two CPUs.
     Cpus,
+    /// Several paths, with what path managers are told and what happens to paths on the way.
+    Paths,
     /// Loss on a link.
     Loss,
     /// Corruption on a link.
@@ -66,7 +68,7 @@ pub enum Group {
 
 impl Group {
     /// Every group.
-    pub const ALL: [Group; 17] = [
+    pub const ALL: [Group; 18] = [
         Group::Chunks,
         Group::Pauses,
         Group::Buffers,
@@ -77,6 +79,7 @@ impl Group {
         Group::Mtu,
         Group::Offloads,
         Group::Cpus,
+        Group::Paths,
         Group::Loss,
         Group::Corrupt,
         Group::Duplicate,
@@ -91,7 +94,7 @@ impl Group {
         self >= Group::Loss
     }
 
-    /// In which share of cases a group that is no impairment is switched on.
+    /// In which share of cases a group that is no impairment is switched on; [`Group::Paths`] is drawn before all others.
     fn share(self) -> f64 {
         match self {
             Group::Chunks => 0.5,
@@ -262,6 +265,7 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     endpoints::sizes(&mut case, space.size_max, stall);
     if several.is_some() {
         paths::sizes(&mut case, space.size_max);
+        paths::events(&mut case, impaired);
     }
     if on(Group::Chunks) {
         endpoints::chunks(&mut case);

@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{
-    Action, Case, Chunks, Direction, Endpoint, FORMAT, Host, Impairments, Jitter, Knobs, LinkId, Loss, MAX_CARRIAGES,
-    MAX_PATHS, PathManager, Pattern, PmEndpoint, SocketOptions, Topology,
+    Action, Case, Chunks, Direction, Endpoint, FORMAT, Happening, Host, Impairments, Jitter, Knobs, LinkId, Loss,
+    MAX_CARRIAGES, MAX_PATHS, Moment, PathManager, Pattern, PmEndpoint, SocketOptions, Topology,
 };
 
 /// The most bytes of one direction: 1 GiB.
@@ -42,6 +42,8 @@ pub const MAX_OUTAGES: usize = 64;
 pub const MAX_QUEUE: u32 = 100_000;
 /// The highest limit of a path manager (MPTCP_PM_ADDR_MAX, net/mptcp/pm_kernel.c).
 pub const MAX_PM_LIMIT: u8 = 8;
+/// The most events.
+pub const MAX_EVENTS: usize = 64;
 /// The most endpoints of a path manager.
 pub const MAX_PM_ENDPOINTS: usize = 8;
 /// The most single faults of one direction of a link.
@@ -112,6 +114,7 @@ impl Check {
         self.endpoint("client", &case.client, case.server.payload);
         self.endpoint("server", &case.server, case.client.payload);
         self.topology(case);
+        self.events(case);
         for (host, knobs) in &case.hosts {
             self.knobs(&format!("hosts.{host}"), knobs);
             self.path_manager(&format!("hosts.{host}.pm"), *host, &knobs.pm, case.topology);
@@ -123,6 +126,34 @@ impl Check {
             self.within(&format!("links.{id}.mtu"), link.mtu, MTU);
             for direction in Direction::BOTH {
                 self.impairments(&format!("links.{id}.{direction}"), link.impairments(direction));
+            }
+        }
+    }
+
+    fn events(&mut self, case: &Case) {
+        self.count("events", case.events.len(), MAX_EVENTS);
+        for (nth, event) in case.events.iter().enumerate() {
+            let at = format!("events.{nth}");
+            match event.when {
+                Moment::Client(bytes) => self.within(&format!("{at}.when.client"), bytes, 0..=MAX_PAYLOAD),
+                Moment::Server(bytes) => self.within(&format!("{at}.when.server"), bytes, 0..=MAX_PAYLOAD),
+                Moment::After(time) => self.lasts(&format!("{at}.when.after"), time, MAX_OUTAGE),
+            }
+            if let Some(lasts) = event.what.outage() {
+                self.lasts(&format!("{at}.do"), lasts, MAX_OUTAGE);
+            }
+            let (link, ways) = (event.what.link(), case.topology.ways());
+            let ours = match (event.what, event.what.host()) {
+                (Happening::Down { .. } | Happening::Remove { .. }, None) => ways.contains(&link),
+                (Happening::Remove { .. }, Some(_)) => ways.get(1..).unwrap_or_default().contains(&link),
+                (_, None) => case.topology.links().contains(&link),
+                (_, Some(host)) => {
+                    case.topology.links().contains(&link) && (link.left() == host || link.right() == host)
+                }
+            };
+            self.must(ours, &format!("{at}.do"), || format!("is about {link}: that cannot be in this topology"));
+            if let Happening::Add { host, endpoint } = event.what {
+                self.pm_endpoint(&format!("{at}.do.add.endpoint"), host, &endpoint, case.topology);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use super::wire::{Awaited, wait};
 use super::{Errand, Interruption, failed, options};
+use crate::case::Topology;
 use crate::observation::Story;
 
 /// How many connections may wait to be accepted: the kernel selftest's figure.
@@ -38,9 +39,11 @@ pub(super) fn run(
             Awaited::Stop => return Err(Interruption::Stopped("accepting")),
         }
     };
-    drop(listener);
+    // A join needs somebody who listens (net/ipv4/tcp_ipv4.c, tcp_v4_rcv finds no request socket without).
+    let joins = (errand.case.topology != Topology::Chain).then_some(listener);
     socket.set_nonblocking(true).map_err(failed("fcntl"))?;
     options::set_late(&socket, &errand.endpoint().options, story);
     errand.copy(socket, story);
+    drop(joins);
     Ok(())
 }

@@ -37,7 +37,7 @@ enum Must {
     Grow,
 }
 
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 18] = [
     // A damaged packet is the only one whose checksum can be wrong: links carry frames with full checksums.
     Rule { counter: "Tcp.InCsumErrors", side: Side::Each, when: undamaged, must: Must::Rest },
     // TCP's checksum drops what a link damages, so nothing wrong ever reaches the check of a DSS checksum ...
@@ -46,9 +46,15 @@ const RULES: [Rule; 14] = [
     Rule { counter: "MPTcpExt.MPFailTx", side: Side::Each, when: always, must: Must::Rest },
     Rule { counter: "MPTcpExt.MPFailRx", side: Side::Each, when: always, must: Must::Rest },
     Rule { counter: "MPTcpExt.InfiniteMapTx", side: Side::Each, when: always, must: Must::Rest },
-    // Nobody has configured a second subflow.
-    Rule { counter: "MPTcpExt.MPJoinSynTx", side: Side::Each, when: always, must: Must::Rest },
-    Rule { counter: "MPTcpExt.MPJoinSynRx", side: Side::Each, when: always, must: Must::Rest },
+    // Nobody has configured a second subflow ...
+    Rule { counter: "MPTcpExt.MPJoinSynTx", side: Side::Each, when: no_endpoints, must: Must::Rest },
+    Rule { counter: "MPTcpExt.MPJoinSynRx", side: Side::Each, when: no_endpoints, must: Must::Rest },
+    // ... and where somebody has, both ends know the keys.
+    Rule { counter: "MPTcpExt.MPJoinSynAckHMacFailure", side: Side::Each, when: always, must: Must::Rest },
+    Rule { counter: "MPTcpExt.MPJoinAckHMacFailure", side: Side::Each, when: always, must: Must::Rest },
+    // With several subflows one that is reset for its mappings is hidden from the endpoints.
+    Rule { counter: "MPTcpExt.DSSNotMatching", side: Side::Each, when: endpoints, must: Must::Rest },
+    Rule { counter: "MPTcpExt.DSSCorruptionReset", side: Side::Each, when: endpoints, must: Must::Rest },
     // Without an MPTCP client no SYN offers MPTCP, and without an MPTCP server no SYN/ACK takes it.
     Rule { counter: "MPTcpExt.MPCapableSYNRX", side: Side::Server, when: tcp_client, must: Must::Rest },
     Rule { counter: "MPTcpExt.MPCapableSYNACKRX", side: Side::Client, when: tcp_server, must: Must::Rest },
@@ -105,6 +111,15 @@ fn undamaged(run: &Run<'_>) -> bool {
     })
 }
 
+fn endpoints(run: &Run<'_>) -> bool {
+    let added = run.case.events.iter().any(|event| event.what.host().is_some());
+    added || run.case.hosts.values().any(|knobs| !knobs.pm.endpoints.is_empty())
+}
+
+fn no_endpoints(run: &Run<'_>) -> bool {
+    !endpoints(run)
+}
+
 fn tcp_client(run: &Run<'_>) -> bool {
     run.case.client.protocol == Protocol::Tcp
 }
@@ -113,7 +128,8 @@ fn tcp_server(run: &Run<'_>) -> bool {
     run.case.server.protocol == Protocol::Tcp
 }
 
-fn surely_mptcp(run: &Run<'_>) -> bool {
+/// Whether the connection is MPTCP, whatever happens.
+pub fn surely_mptcp(run: &Run<'_>) -> bool {
     !run.expected.may_fall_back && !fallback::too_slow(run)
 }
 

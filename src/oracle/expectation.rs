@@ -92,6 +92,7 @@ fn may_fall_back(case: &Case) -> bool {
     };
     !case.is_mptcp()
         || case.cpus > 1
+        || !case.events.is_empty()
         || losses::any(case)
         || losses::directions(case).any(|impairments| disturbed(&impairments))
         || silence::round_trip(case) > SLOW_HANDSHAKE

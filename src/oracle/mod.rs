@@ -14,6 +14,7 @@ mod expectation;
 mod fallback;
 #[cfg(test)]
 pub(crate) mod healthy;
+mod joins;
 mod leftovers;
 mod liveness;
 mod losses;
@@ -42,7 +43,7 @@ pub fn judge(case: &Case, seen: &Observation) -> Verdict {
 /// trouble of ours makes everything else worthless; wrong bytes
 /// are wrong however the run ended; an error ends a transfer, and the other end may then wait in vain; and what a broken
 /// transfer counts, or leaves behind, is no wonder.
-const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 10] = [
+const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 11] = [
     splat::check,
     trouble,
     bytes::check,
@@ -52,6 +53,7 @@ const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 10] = [
     ending::check,
     fallback::check,
     counters::check,
+    joins::check,
     leftovers::check,
 ];
 

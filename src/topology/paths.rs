@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
-use super::layout::{self, Side};
-use crate::case::{self, Case, Family, Host, LinkId, PmEndpoint};
-use crate::net::NetError;
+use nix::errno::Errno;
+
+use super::layout::{self, PREFIXES, Side};
+use crate::case::{self, Case, Family, Happening, Host, LinkId, PmEndpoint};
 use crate::net::namespace::Namespace;
+use crate::net::netlink::Request;
 use crate::net::path_manager::{Endpoint, PathManager, flag};
+use crate::net::{NetError, address, device};
 
 /// The path managers that a case speaks to.
 pub(super) type PathManagers = BTreeMap<Host, Mutex<PathManager>>;
@@ -32,7 +35,59 @@ pub(super) fn instruct(case: &Case, namespaces: &[Namespace]) -> Result<PathMana
 }
 
 fn speaks_to(case: &Case, host: Host) -> bool {
-    case.knobs(host).pm != case::PathManager::default()
+    let told = case.knobs(host).pm != case::PathManager::default();
+    told || case.events.iter().any(|event| event.what.host() == Some(host))
+}
+
+/// Does what an event asks of a path manager. What there is nothing to do for is done.
+pub(super) fn happen(case: &Case, managers: &PathManagers, what: &Happening) -> Result<(), NetError> {
+    let Some((host, manager)) = what.host().and_then(|host| Some((host, managers.get(&host)?))) else { return Ok(()) };
+    let mut manager = manager.lock().unwrap_or_else(PoisonError::into_inner);
+    // The endpoint as the case or an event brought it about: its identifier tells the kernel which it is.
+    let added = case.events.iter().filter_map(|event| match event.what {
+        Happening::Add { host: whose, endpoint } if whose == host => Some(endpoint),
+        _ => None,
+    });
+    let endpoints = case.knobs(host).pm.endpoints;
+    let known = || endpoints.iter().copied().chain(added).find(|endpoint| endpoint.link == what.link());
+    let result = match what {
+        Happening::Add { endpoint, .. } => manager.add(&in_kernel(case, host, endpoint)),
+        Happening::Remove { .. } => {
+            known().map_or(Ok(()), |endpoint| manager.remove(&in_kernel(case, host, &endpoint)))
+        }
+        Happening::Backup { on, .. } => known().map_or(Ok(()), |endpoint| {
+            manager.set_flags(&in_kernel(case, host, &PmEndpoint { backup: *on, ..endpoint }))
+        }),
+        Happening::Block { .. } | Happening::Down { .. } => Ok(()),
+    };
+    match result {
+        // There already, gone already, or of a kind that may not change.
+        Err(error) if matches!(error.errno(), Some(Errno::EEXIST | Errno::EINVAL | Errno::ENOENT)) => Ok(()),
+        other => other,
+    }
+}
+
+/// Takes the device at the left end of a path down.
+pub(super) fn down(case: &Case, link: LinkId) -> Vec<Request> {
+    vec![device::down(&layout::device(link, Side::Left, case.link(link).mtu))]
+}
+
+/// Brings it up again, with all that went with it. Its IPv4 address stays while it is down.
+pub(super) fn up(case: &Case, link: LinkId) -> Vec<Request> {
+    let of = |side| layout::device(link, side, case.link(link).mtu);
+    let (device, peer) = (of(Side::Left), of(Side::Right).mac);
+    let mut requests =
+        vec![device::up(&device), address::address(&device, layout::v6(link, Side::Left).into(), PREFIXES.1)];
+    let gateways = layout::addresses(link, Side::Right);
+    requests.extend(gateways.iter().map(|(far, _)| address::neighbour(&device, *far, peer)));
+    for (network, way) in layout::remote(case.topology, link.left()) {
+        let networks = layout::networks(network).into_iter().zip(gateways).filter(|_| way.0 == link);
+        requests.extend(networks.map(|((to, prefix), (by, _))| address::route(&device, to, prefix, by)));
+    }
+    for (_, table) in layout::ways_by_source(case.topology, link.left()).filter(|(way, _)| *way == link) {
+        requests.extend(gateways.iter().map(|(by, _)| address::default_route(&device, *by, table)));
+    }
+    requests
 }
 
 /// An endpoint of a case as the kernel is told of it: with an identifier, by which it can be removed again.

@@ -22,7 +22,7 @@ pub(super) struct Plan<'a> {
 
 impl Plan<'_> {
     pub(super) fn new<'a>(case: &'a Case, options: &Options) -> Plan<'a> {
-        let is_impaired = || case.topology.links().iter().any(|link| case.link(*link).is_impaired());
+        let is_impaired = || case.topology.links().iter().any(|link| case.is_carried(*link));
         let impaired = match options.carrier {
             CarrierChoice::Packet => Kind::Packet,
             CarrierChoice::Auto if is_impaired() && features::can_tun().is_err() => Kind::Packet,
@@ -57,7 +57,7 @@ impl Plan<'_> {
 
     /// What carries `link`.
     pub(super) fn kind(&self, link: LinkId) -> Kind {
-        if self.link(link).is_impaired() { self.impaired } else { Kind::Veth }
+        if self.case.is_carried(link) { self.impaired } else { Kind::Veth }
     }
 
     /// Whether any link has far ends in a namespace of their own.

@@ -1,13 +1,46 @@
 //! Steps with several paths: fewer of them, back to the chain, and path managers that are told less.
 
+use std::time::Duration;
+
 use super::steps::{Phase, Steps};
-use crate::case::{Case, Host, Knobs, LinkId, PathManager, PmEndpoint, Topology};
+use crate::case::{Case, Happening, Host, Knobs, LinkId, Moment, PathManager, PmEndpoint, Topology};
 
 /// Collects them.
 pub(super) fn steps(case: &Case, steps: &mut Steps) {
     topology(case, steps);
     for (host, knobs) in &case.hosts {
         path_manager(*host, knobs, steps);
+    }
+    events(case, steps);
+}
+
+fn events(case: &Case, steps: &mut Steps) {
+    steps.list("events", case.events.len(), |case, chunk| drop(case.events.drain(chunk)));
+    for (nth, event) in case.events.iter().enumerate() {
+        let offset = match event.when {
+            Moment::Client(at) | Moment::Server(at) => at,
+            Moment::After(at) => at.as_nanos() as u64,
+        };
+        steps.rounder(&format!("events.{nth}.when"), offset, 0, move |case, value| match &mut case.events[nth].when {
+            Moment::Client(at) | Moment::Server(at) => *at = value,
+            Moment::After(at) => *at = Duration::from_nanos(value),
+        });
+        if let Some(lasts) = event.what.outage() {
+            steps.rounder(&format!("events.{nth}.for"), lasts.as_nanos() as u64, 1_000_000, move |case, value| {
+                match &mut case.events[nth].what {
+                    Happening::Block { lasts, .. } | Happening::Down { lasts, .. } => {
+                        *lasts = Duration::from_nanos(value)
+                    }
+                    _ => {}
+                }
+            });
+        }
+        // A link that is down is one that nothing passes, and then some.
+        if let Happening::Down { link, lasts } = event.what {
+            steps.add(Phase::Kind, &format!("events.{nth}"), move |case| {
+                case.events[nth].what = Happening::Block { link, lasts };
+            });
+        }
     }
 }
 
@@ -35,6 +68,14 @@ fn keep_only(case: &mut Case, way: LinkId) {
     case.links.retain(|id, _| !id.is_path());
     case.links.extend(link.map(|link| (LinkId::Ns1Ns2, link)));
     case.hosts.values_mut().for_each(|knobs| knobs.pm = PathManager::default());
+    case.events.retain_mut(|event| {
+        let ours =
+            matches!(event.what, Happening::Block { .. }) && (event.what.link() == way || !event.what.link().is_path());
+        if event.what.link() == way {
+            *event.what.link_mut() = LinkId::Ns1Ns2;
+        }
+        ours
+    });
 }
 
 /// Without one of the parallel paths; those behind it move up.
@@ -52,6 +93,11 @@ fn without(case: &mut Case, place: usize) {
         knobs.pm.endpoints =
             endpoints.filter_map(|endpoint| Some(PmEndpoint { link: moved(endpoint.link)?, ..endpoint })).collect();
     }
+    case.events.retain_mut(|event| {
+        let place = moved(event.what.link());
+        place.into_iter().for_each(|link| *event.what.link_mut() = link);
+        place.is_some()
+    });
 }
 
 /// The two paths of a diamond without what is behind its router.
@@ -64,6 +110,7 @@ fn unbent(case: &mut Case) {
         case.hosts.insert(Host::Ns2, knobs);
     }
     case.server.host = Host::Ns2;
+    case.events.retain(|event| event.what.link().is_path() && event.what.host() != Some(Host::Ns3));
 }
 
 fn path_manager(host: Host, knobs: &Knobs, steps: &mut Steps) {

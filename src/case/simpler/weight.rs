@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::case::{
-    Action, Address, Case, Chunks, Congestion, Direction, Endpoint, Family, First, Host, Impairments, Jitter, Knobs,
-    Link, Loss, Offloads, PathManager, Pattern, PmEndpoint, Protocol, Second, SocketOptions, Syncookies, Topology,
+    Action, Address, Case, Chunks, Congestion, Direction, Endpoint, Event, Family, First, Happening, Host, Impairments,
+    Jitter, Knobs, Link, Loss, Moment, Offloads, PathManager, Pattern, PmEndpoint, Protocol, Second, SocketOptions,
+    Syncookies, Topology,
 };
 
 /// What each thing that is not plain weighs, whatever its number: more than any number does.
@@ -41,6 +42,7 @@ pub fn weight(case: &Case) -> u128 {
         + endpoint(&case.server)
         + case.hosts.values().map(knobs).sum::<u128>()
         + case.links.values().map(link).sum::<u128>()
+        + case.events.iter().map(event).sum::<u128>()
 }
 
 /// One host is plainer than a short way, a short way than a long one, and the way from left to right than the way back.
@@ -57,6 +59,19 @@ fn topology(topology: Topology) -> u128 {
         Topology::Parallel(_) => 5000 * THING + paths,
         Topology::Diamond => 5200 * THING + paths,
     }
+}
+
+fn event(event: &Event) -> u128 {
+    let when = match event.when {
+        Moment::Client(at) | Moment::Server(at) => u128::from(at),
+        Moment::After(at) => at.as_nanos(),
+    };
+    let what = match event.what {
+        Happening::Block { lasts, .. } => lasts.as_nanos(),
+        Happening::Down { lasts, .. } => THING + lasts.as_nanos(),
+        Happening::Add { .. } | Happening::Remove { .. } | Happening::Backup { .. } => 0,
+    };
+    20 * THING + when + what
 }
 
 fn path_manager(pm: &PathManager) -> u128 {

@@ -1,8 +1,11 @@
 //! Draws cases with several paths: the topology, what the path managers are told, and how unlike the paths are.
 
 use super::draw::Draw;
-use super::{Space, cost};
-use crate::case::{Case, Direction, Host, Impairments, LinkId, PathManager, PmEndpoint, Protocol, Rate, Topology};
+use super::{Group, Space, cost};
+use crate::case::{
+    Case, Direction, Event, Happening, Host, Impairments, LinkId, Moment, PathManager, PmEndpoint, Protocol, Rate,
+    Topology,
+};
 use crate::payload::Sender;
 use crate::seed::Seed;
 
@@ -14,6 +17,8 @@ pub(super) const IMPAIRED_SHARE: f64 = 0.75;
 const RATIOS: [u32; 5] = [1, 2, 5, 10, 25];
 /// The share of transfers that are long enough for joins to carry data.
 const LONG_SHARE: f64 = 0.85;
+/// The share of cases in which something happens to a path on the way.
+const EVENTS_SHARE: f64 = 0.35;
 /// What a long transfer has at least in one direction, where the links let so much through.
 const LONG: u64 = 128 << 10;
 
@@ -21,7 +26,7 @@ const LONG: u64 = 128 << 10;
 pub(super) fn topology(space: &Space, seed: Seed) -> Option<Topology> {
     let mptcp = space.pairings.iter().any(|pair| [pair.client, pair.server] == [Protocol::Mptcp; 2]);
     let several: Vec<u8> = space.paths.iter().copied().filter(|paths| *paths > 1).collect();
-    if !mptcp || several.is_empty() {
+    if !mptcp || several.is_empty() || !space.allows(Group::Paths) {
         return None;
     }
     let mut draw = Draw::new(seed, "topology");
@@ -164,6 +169,54 @@ fn kernel_knobs(case: &mut Case, draw: &mut Draw) {
         let server = case.server.host;
         knobs(case, server).join_initial = false;
     }
+}
+
+/// Draws what happens to paths on the way. Links are kept from working only where `rough`, and only for a while.
+pub(super) fn events(case: &mut Case, rough: bool) {
+    let mut draw = Draw::new(case.seed, "events");
+    if !draw.chance(EVENTS_SHARE) {
+        return;
+    }
+    let (client, server) = (case.client.payload, case.server.payload);
+    for _ in 0..draw.pick(&[1, 1, 2, 2, 3]) {
+        let when = match draw.even(0, 3) {
+            0 => Moment::After(draw.micros_log(500, 400_000)),
+            _ if client >= server => Moment::Client(draw.even(0, client)),
+            _ => Moment::Server(draw.even(0, server)),
+        };
+        let what = if rough && draw.chance(0.5) { hindrance(case, &mut draw) } else { told(case, &mut draw) };
+        case.events.extend(what.map(|what| Event { when, what }));
+    }
+}
+
+/// A link that does not work for a while.
+fn hindrance(case: &Case, draw: &mut Draw) -> Option<Happening> {
+    let link = draw.pick(case.topology.ways());
+    let lasts = draw.millis(20, 1_500);
+    Some(if draw.chance(0.5) { Happening::Block { link, lasts } } else { Happening::Down { link, lasts } })
+}
+
+/// Something that a path manager is told: endpoints other than that of the first path come, go and change.
+fn told(case: &Case, draw: &mut Draw) -> Option<Happening> {
+    let others = case.topology.ways().get(1..).filter(|others| !others.is_empty())?;
+    let (client, server) = (case.client.host, case.server.host);
+    let all: Vec<(Host, PmEndpoint)> = [client, server]
+        .into_iter()
+        .flat_map(|host| case.knobs(host).pm.endpoints.into_iter().map(move |endpoint| (host, endpoint)))
+        .filter(|(_, endpoint)| others.contains(&endpoint.link))
+        .collect();
+    if all.is_empty() || draw.chance(0.25) {
+        let link = draw.pick(others);
+        let signal = case.topology != Topology::Diamond && draw.chance(0.3);
+        let endpoint = PmEndpoint { signal, subflow: !signal, backup: draw.chance(0.2), ..PmEndpoint::on(link) };
+        return Some(Happening::Add { host: if signal { server } else { client }, endpoint });
+    }
+    let (host, PmEndpoint { link, backup, .. }) = draw.pick(&all);
+    Some(if draw.chance(0.5) {
+        Happening::Remove { host, link }
+    } else {
+        Happening::Backup { host, link, on: !backup }
+    })
 }
 
 fn knobs(case: &mut Case, host: Host) -> &mut crate::case::Knobs {

@@ -9,7 +9,7 @@
 
 use super::chain::{on_host, on_link};
 use super::phrase;
-use crate::case::{Case, LinkId, PathManager, PmEndpoint};
+use crate::case::{Case, Event, Happening, LinkId, Moment, PathManager, PmEndpoint};
 
 /// Draws the hosts one below the other, with the links between them.
 pub fn draw(case: &Case) -> String {
@@ -25,7 +25,7 @@ pub fn draw(case: &Case) -> String {
 }
 
 fn line(case: &Case, id: LinkId) -> String {
-    let sign = if case.link(id).is_impaired() { "≋≋" } else { "──" };
+    let sign = if case.is_carried(id) { "≋≋" } else { "──" };
     format!("   ├{sign} {id} {sign}  {}", on_link(case, id).join(", ")).trim_end().to_owned() + "\n"
 }
 
@@ -36,6 +36,26 @@ pub fn path_manager(pm: &PathManager) -> Option<String> {
     said.extend(pm.accepted.map(|limit| format!("accepts {}", phrase::count(limit.into(), "ADD_ADDR"))));
     said.extend(pm.endpoints.iter().map(endpoint));
     (!said.is_empty()).then(|| said.join(", "))
+}
+
+/// What happens on the way.
+pub fn event(event: &Event) -> String {
+    let when = match event.when {
+        Moment::Client(bytes) => format!("after {} from the client", phrase::size(bytes)),
+        Moment::Server(bytes) => format!("after {} from the server", phrase::size(bytes)),
+        Moment::After(time) => format!("after {}", phrase::time(time)),
+    };
+    let what = match event.what {
+        Happening::Block { link, lasts } => format!("nothing passes {link} for {}", phrase::time(lasts)),
+        Happening::Down { link, lasts } => {
+            format!("{}'s device on {link} is down for {}", link.left(), phrase::time(lasts))
+        }
+        Happening::Add { host, endpoint: added } => format!("{host} gets {}", endpoint(&added)),
+        Happening::Remove { host, link } => format!("{host} loses endpoint {link}"),
+        Happening::Backup { host, link, on: true } => format!("{host}'s endpoint {link} becomes a backup"),
+        Happening::Backup { host, link, on: false } => format!("{host}'s endpoint {link} is no backup any more"),
+    };
+    format!("{when}: {what}")
 }
 
 /// An endpoint of a path manager.

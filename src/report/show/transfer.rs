@@ -26,6 +26,9 @@ pub fn rows(case: &Case) -> Vec<(String, String)> {
             faults(&mut rows, case, id, direction);
         }
     }
+    for event in &case.events {
+        rows.push(row("event", paths::event(event)));
+    }
     rows.push(row("seed", case.seed.to_string()));
     if let Some(finding) = &case.finding {
         record(&mut rows, finding);
