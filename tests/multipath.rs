@@ -6,7 +6,8 @@ mod common;
 use std::time::Duration;
 
 use whitewater::case::{
-    Case, Event, Happening, Host, Impairments, Link, LinkId, Moment, PathManager, PmEndpoint, Protocol, Rate, Topology,
+    Case, Event, First, Happening, Host, Impairments, Link, LinkId, Moment, PathManager, PmEndpoint, Protocol, Rate,
+    Topology,
 };
 use whitewater::observation::Observation;
 use whitewater::oracle::{Kind, judge};
@@ -22,6 +23,8 @@ fn two_paths(topology: Topology, endpoint: PmEndpoint) -> Case {
     (case.client.host, case.server.host) = topology.ends().expect("fixed ends");
     (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
     case.client.payload = PAYLOAD;
+    // A server that shuts down at once is joined no more.
+    case.ending.first = First::Client;
     let slow = Impairments {
         delay: Duration::from_millis(5),
         rate: Some(Rate { kbit: 12_000, queue: 300 }),

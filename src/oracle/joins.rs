@@ -1,7 +1,7 @@
 //! Whether a connection used the paths that its path managers were given, and no others.
 
 use super::{BOTH, Kind, Run, Verdict, counters};
-use crate::case::{Case, Direction, Impairments, LinkId, PmEndpoint, Syncookies};
+use crate::case::{Case, Direction, First, Impairments, LinkId, PmEndpoint, Syncookies};
 use crate::payload::Sender;
 
 /// A transfer of so many bytes in one direction lasts longer than a join takes.
@@ -30,12 +30,22 @@ fn too_many(run: &Run<'_>) -> Option<Verdict> {
 
 /// Where nothing is in the way, and the path managers ask for subflows, the server sees one.
 fn missing(run: &Run<'_>) -> Option<Verdict> {
-    let long = run.case.client.payload.max(run.case.server.payload) >= LONG;
     let joined = run.counter(Sender::Server, "MPTcpExt.MPJoinAckRx") > 0;
-    (is_smooth(run) && long && asks(run.case) && !joined).then(|| {
+    (is_smooth(run) && is_long(run.case) && asks(run.case) && !joined).then(|| {
         let looks = "nobody joined although the path managers ask for it";
         Verdict::of(Kind::CounterBroken, looks, looks.to_owned())
     })
+}
+
+/// Whether both ends keep their sending side open for longer than a join takes: one that has shut it down neither joins nor
+/// is joined (net/mptcp/pm.c and subflow.c ask for the state ESTABLISHED).
+fn is_long(case: &Case) -> bool {
+    let (client, server) = (case.client.payload >= LONG, case.server.payload >= LONG);
+    match case.ending.first {
+        First::Both => client && server,
+        First::Client => client,
+        First::Server => server,
+    }
 }
 
 /// Whether the path managers certainly make a further subflow.
@@ -101,6 +111,7 @@ mod tests {
         case.server.host = Host::Ns2;
         (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
         case.client.payload = LONG;
+        case.ending.first = First::Client;
         let pm = PathManager { endpoints: vec![endpoint], ..PathManager::default() };
         case.hosts.insert(Host::Ns1, Knobs { pm, ..Knobs::default() });
         case
@@ -126,10 +137,12 @@ mod tests {
         lossy.links.entry(LinkId::Path2).or_default().forward.loss = Some(Loss::Independent(0.1));
         let mut short = case.clone();
         short.client.payload = 1000;
+        let mut shut = case.clone();
+        shut.ending.first = First::Both;
         let unflagged = joined(PmEndpoint::on(LinkId::Path2));
         let mut refused = case;
         refused.hosts.entry(Host::Ns2).or_default().pm.subflows = Some(0);
-        for excused in [lossy, short, unflagged, refused] {
+        for excused in [lossy, short, shut, unflagged, refused] {
             assert_eq!(judged(&excused, alone), "Pass");
         }
     }

@@ -30,7 +30,9 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
 fn explained(run: &Run<'_>, socket: &SocketState) -> bool {
     let closing = matches!(socket.state.as_str(), "FIN-WAIT-1" | "FIN-WAIT-2" | "CLOSING" | "LAST-ACK");
     let mptcp = run.case.is_mptcp();
-    socket.state == "TIME-WAIT" || (closing && mptcp && (losses::any(run.case) || run.case.cpus > 1))
+    // A path manager listens on the port of an endpoint for as long as it has the endpoint.
+    let announced = socket.state == "LISTEN" && !socket.local.ends_with(&format!(":{}", crate::endpoint::PORT));
+    socket.state == "TIME-WAIT" || announced || (closing && mptcp && (losses::any(run.case) || run.case.cpus > 1))
 }
 
 #[cfg(test)]

@@ -62,7 +62,9 @@ pub(super) fn happen(case: &Case, managers: &PathManagers, what: &Happening) -> 
     };
     match result {
         // There already, gone already, or of a kind that may not change.
-        Err(error) if matches!(error.errno(), Some(Errno::EEXIST | Errno::EINVAL | Errno::ENOENT)) => Ok(()),
+        Err(error) if matches!(error.errno(), Some(Errno::EBUSY | Errno::EEXIST | Errno::EINVAL | Errno::ENOENT)) => {
+            Ok(())
+        }
         other => other,
     }
 }

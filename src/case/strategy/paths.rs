@@ -3,8 +3,8 @@
 use super::draw::Draw;
 use super::{Group, Space, cost};
 use crate::case::{
-    Case, Direction, Event, Happening, Host, Impairments, LinkId, Moment, PathManager, PmEndpoint, Protocol, Rate,
-    Topology,
+    Case, Direction, Event, First, Happening, Host, Impairments, LinkId, Moment, PathManager, PmEndpoint, Protocol,
+    Rate, Topology,
 };
 use crate::payload::Sender;
 use crate::seed::Seed;
@@ -223,7 +223,8 @@ fn knobs(case: &mut Case, host: Host) -> &mut crate::case::Knobs {
     case.hosts.entry(host).or_default()
 }
 
-/// Makes most transfers long enough for the joins to carry data: a join takes a round trip or two.
+/// Makes most transfers long enough for the joins to carry data: a join takes a round trip or two, and who has shut down
+/// takes no part in it. So an end with little to send waits for the other's end, mostly.
 pub(super) fn sizes(case: &mut Case, most: u64) {
     let mut draw = Draw::new(case.seed, "long");
     if !draw.chance(LONG_SHARE) {
@@ -238,5 +239,13 @@ pub(super) fn sizes(case: &mut Case, most: u64) {
             Sender::Server => &mut case.server,
         };
         endpoint.payload = endpoint.payload.max(bytes);
+    }
+    if let [side] = sides
+        && draw.chance(LONG_SHARE)
+    {
+        case.ending.first = match side {
+            Sender::Client => First::Client,
+            Sender::Server => First::Server,
+        };
     }
 }
