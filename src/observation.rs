@@ -92,6 +92,21 @@ pub struct Story {
     pub mptcp: Option<MptcpState>,
     /// Socket options that this kernel refused, with their errno.
     pub refused_options: Vec<String>,
+    /// Where the kernel contradicted itself: what it said of the stream against what came of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contradictions: Vec<Contradiction>,
+    /// How often calls other than send(2) and recv(2) went through, by their name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub calls: BTreeMap<String, u64>,
+}
+
+/// What the kernel said of a stream and did not keep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contradiction {
+    /// What it looks like, without numbers.
+    pub looks: String,
+    /// The same with numbers.
+    pub what: String,
 }
 
 /// A system call that failed.

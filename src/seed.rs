@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 /// Written as `0x` and 16 hexadecimal digits; read in that form or as a decimal number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Seed(pub u64);
 
 impl Seed {

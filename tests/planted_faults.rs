@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use whitewater::case::{Action, Case, Endpoint, Fault, Host, Impairments, Jitter, Link, LinkId, Loss, Packet, file};
+use whitewater::case::{
+    Action, Case, Endpoint, Fault, Host, Impairments, Jitter, Link, LinkId, Loss, Packet, Receiving, file,
+};
 use whitewater::seed::Seed;
 
 /// How long a plain run may look for a fault. Generous to slow machines; the README says what is usual.
@@ -114,6 +116,31 @@ fn data_of_the_other_direction_is_told_from_garbage() {
 #[test]
 fn an_eagain_taken_for_the_end_is_a_truncation() {
     find("eagain-is-end").is_called("Truncated").without_links();
+}
+
+#[test]
+fn a_page_taken_back_too_early_is_met_by_those_who_send_from_a_file() {
+    let found = find("reuse-early");
+    found.is_called("Corrupt").without_links();
+    let ends = [&found.case.client, &found.case.server];
+    assert!(ends.iter().any(|end| end.io.send.is_from_file()), "{:?}", found.case);
+}
+
+#[test]
+fn a_byte_lost_between_socket_and_pipe_is_met_by_those_who_splice() {
+    let found = find("splice-tear");
+    found.without_links().sends(4097, 65536);
+    let ends = [&found.case.client, &found.case.server];
+    assert!(ends.iter().any(|end| end.io.receive == Receiving::Splice), "{:?}", found.case);
+}
+
+#[test]
+fn a_peek_that_repeats_itself_is_met_by_those_who_peek() {
+    let found = find("peek-repeats");
+    found.is_called("Corrupt").without_links().sends(101, 200);
+    let peeks = [Receiving::SaveWithPeek, Receiving::SaveAfterPeek];
+    let ends = [&found.case.client, &found.case.server];
+    assert!(ends.iter().any(|end| peeks.contains(&end.io.receive)), "{:?}", found.case);
 }
 
 #[test]

@@ -114,6 +114,13 @@ fn known_protocols(transfer: &Transfer) -> Result<(), RunError> {
                 error.errno
             )));
         }
+        if let Some(error) = story.error.as_ref().filter(|error| error.call == endpoint::PAYLOAD_FILE) {
+            return Err(RunError::Unable(format!(
+                "no file in memory or no pipe to send from or receive into ({}: {}): it needs CONFIG_MEMFD_CREATE, \
+                 memory for the payload, and descriptors",
+                error.call, error.errno
+            )));
+        }
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Host, is_default};
+use super::{Host, Io, is_default};
 
 /// The protocol that an endpoint asks its socket for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -52,6 +52,9 @@ pub struct Endpoint {
     /// How it cuts its reads.
     #[serde(skip_serializing_if = "is_default")]
     pub read: Chunks,
+    /// The calls by which it sends and receives.
+    #[serde(skip_serializing_if = "is_default")]
+    pub io: Io,
     /// Its socket options. On the server they are set on the listening socket, which hands them on.
     #[serde(skip_serializing_if = "is_default")]
     pub options: SocketOptions,

@@ -122,20 +122,23 @@ pub fn read(path: &Path) -> Result<Case, FileError> {
 /// # Errors
 /// [`FileError::Write`].
 pub fn write(path: &Path, case: &Case) -> Result<(), FileError> {
-    let cannot = |cause| FileError::Write { path: path.to_owned(), cause };
+    write_whole(path, to_text(case).as_bytes()).map_err(|cause| FileError::Write { path: path.to_owned(), cause })
+}
+
+/// Writes a file whole or not at all.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
     // Beside its target, so that the rename stays within one filesystem. Dropped on error, and then removed.
     let mut file = tempfile::Builder::new()
-        .prefix(".case-")
+        .prefix(".whole-")
         .suffix(".tmp")
         .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(cannot)?;
-    file.write_all(to_text(case).as_bytes()).map_err(cannot)?;
-    file.persist(path).map_err(|error| cannot(error.error))?;
+        .tempfile_in(folder)?;
+    file.write_all(content)?;
+    file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
 

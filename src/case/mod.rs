@@ -11,6 +11,7 @@
 mod endpoint;
 mod events;
 mod host;
+mod io;
 mod link;
 mod names;
 mod paths;
@@ -24,6 +25,7 @@ pub mod validate;
 pub use endpoint::{Chunks, Congestion, Endpoint, Pairing, Pattern, Pause, Protocol, SocketOptions};
 pub use events::{Event, Happening, Moment};
 pub use host::{Host, Knobs, Offloads, Syncookies};
+pub use io::{Io, Receiving, Sending};
 pub use link::{
     Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate, Reorder,
 };
@@ -249,6 +251,7 @@ pub struct Record {
 /// The program of a kernel that runs as a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KernelProgram {
     /// What `whitewater kernel list` calls it.
     pub name: String,

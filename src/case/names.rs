@@ -4,7 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::strategy::{Group, LinkFilter};
-use super::{Address, Congestion, Direction, Family, First, Host, LinkId, Pairing, Protocol, Second, Syncookies};
+use super::{
+    Address, Congestion, Direction, Family, First, Host, LinkId, Pairing, Protocol, Receiving, Second, Sending,
+    Syncookies,
+};
 
 /// A text that names nothing of its kind.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -62,6 +65,22 @@ named!(Direction, "direction": Forward = "forward", Backward = "backward");
 named!(First, "end that shuts down first": Both = "both", Client = "client", Server = "server");
 named!(Second, "way to end": AtOnce = "at-once", AfterEnd = "after-end");
 named!(Congestion, "congestion control": Reno = "reno", Cubic = "cubic", Bbr = "bbr");
+named!(Sending, "way to send":
+    Send = "send",
+    Gather = "gather",
+    Sendfile = "sendfile",
+    Splice = "splice",
+    Mmap = "mmap",
+    Zerocopy = "zerocopy",
+);
+named!(Receiving, "way to receive":
+    Recv = "recv",
+    Scatter = "scatter",
+    WaitAll = "wait-all",
+    SaveWithPeek = "save-with-peek",
+    SaveAfterPeek = "save-after-peek",
+    Splice = "splice",
+);
 named!(Syncookies, "setting of SYN cookies": Off = "off", OnOverflow = "on-overflow", Always = "always");
 named!(LinkFilter, "choice of links": Any = "any", Plain = "plain", Impaired = "impaired");
 named!(Group, "group":
@@ -75,6 +94,7 @@ named!(Group, "group":
     Mtu = "mtu",
     Offloads = "offloads",
     Cpus = "cpus",
+    Io = "io",
     Paths = "paths",
     Loss = "loss",
     Corrupt = "corrupt",
@@ -130,6 +150,8 @@ mod tests {
         as_in_the_file(&[First::Both, First::Client, First::Server]);
         as_in_the_file(&[Second::AtOnce, Second::AfterEnd]);
         as_in_the_file(&[Congestion::Reno, Congestion::Cubic, Congestion::Bbr]);
+        as_in_the_file(&Sending::ALL);
+        as_in_the_file(&Receiving::ALL);
         as_in_the_file(&[Syncookies::Off, Syncookies::OnOverflow, Syncookies::Always]);
     }
 

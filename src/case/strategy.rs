@@ -12,6 +12,7 @@ mod cost;
 mod draw;
 mod endpoints;
 mod links;
+mod modes;
 mod paths;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,8 @@ pub enum Group {
     Offloads,
     /// Two CPUs.
     Cpus,
+    /// The calls that send and receive.
+    Io,
     /// Several paths, with what path managers are told and what happens to paths on the way.
     Paths,
     /// Loss on a link.
@@ -68,7 +71,7 @@ pub enum Group {
 
 impl Group {
     /// Every group.
-    pub const ALL: [Group; 18] = [
+    pub const ALL: [Group; 19] = [
         Group::Chunks,
         Group::Pauses,
         Group::Buffers,
@@ -79,6 +82,7 @@ impl Group {
         Group::Mtu,
         Group::Offloads,
         Group::Cpus,
+        Group::Io,
         Group::Paths,
         Group::Loss,
         Group::Corrupt,
@@ -94,10 +98,16 @@ impl Group {
         self >= Group::Loss
     }
 
+    /// Whether it is switched on by a stream of its own: it came after the others, whose draws stay as they were.
+    fn has_own_stream(self) -> bool {
+        matches!(self, Group::Io | Group::Paths)
+    }
+
     /// In which share of cases a group that is no impairment is switched on; [`Group::Paths`] is drawn before all others.
     fn share(self) -> f64 {
         match self {
             Group::Chunks => 0.5,
+            Group::Io => 0.45,
             Group::Options | Group::Ending => 0.35,
             Group::Buffers | Group::Knobs => 0.25,
             Group::Pauses => 0.2,
@@ -244,6 +254,9 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     if on(Group::Options) {
         endpoints::options(&mut case, &space.congestions);
     }
+    if on(Group::Io) {
+        modes::io(&mut case);
+    }
     if on(Group::Mtu) {
         links::mtus(&mut case);
     }
@@ -291,7 +304,10 @@ fn switch_on(space: &Space, seed: Seed, case: &Case) -> Vec<Group> {
     let mut swarm = Draw::new(seed, "swarm");
     let mut groups = Vec::new();
     for group in Group::ALL.into_iter().filter(|group| !group.is_impairment()) {
-        let on = swarm.chance(group.share());
+        let on = match group.has_own_stream() {
+            true => Draw::new(seed, &format!("swarm {group}")).chance(group.share()),
+            false => swarm.chance(group.share()),
+        };
         let useful = !case.is_loopback() || !matches!(group, Group::Mtu | Group::Offloads);
         if on && useful && space.allows(group) {
             groups.push(group);

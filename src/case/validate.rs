@@ -14,6 +14,8 @@ use super::{
 
 /// The most bytes of one direction: 1 GiB.
 pub const MAX_PAYLOAD: u64 = 1 << 30;
+/// The most bytes of one direction that are sent from a file in memory: 256 MiB.
+pub const MAX_FILE: u64 = 256 << 20;
 /// The most bytes of one call: what an endpoint's buffer holds.
 pub const MAX_CHUNK: u32 = 64 << 10;
 /// The most pauses of one stream at one end.
@@ -206,6 +208,9 @@ impl Check {
 
     fn endpoint(&mut self, at: &str, endpoint: &Endpoint, incoming: u64) {
         self.within(&format!("{at}.payload"), endpoint.payload, 0..=MAX_PAYLOAD);
+        self.must(!endpoint.io.send.is_from_file() || endpoint.payload <= MAX_FILE, &format!("{at}.io.send"), || {
+            format!("is {}, for {} bytes: must be for at most {MAX_FILE}", endpoint.io.send, endpoint.payload)
+        });
         self.chunks(&format!("{at}.write"), &endpoint.write, endpoint.payload);
         self.chunks(&format!("{at}.read"), &endpoint.read, incoming);
         self.options(&format!("{at}.options"), &endpoint.options);

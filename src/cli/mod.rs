@@ -10,6 +10,7 @@ pub mod run;
 pub mod show;
 pub mod shrink;
 
+mod format;
 mod interrupt;
 mod options;
 mod world;

@@ -1,6 +1,5 @@
 //! `whitewater replay`: saved cases once more.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,9 +8,10 @@ use crate::campaign::{Replay, Replayed, Rules};
 use crate::case::{Case, file, strategy};
 use crate::endpoint::plant::Plant;
 use crate::oracle::Kind;
-use crate::report::words;
+use crate::report::Event;
 use crate::seed::Seed;
 
+use super::format::Telling;
 use super::options::{self, Filters};
 use super::world::{Wishes, WorldArgs};
 use super::{exit, interrupt};
@@ -57,6 +57,9 @@ pub struct Args {
     #[command(flatten)]
     filters: Filters,
 
+    #[command(flatten)]
+    telling: Telling,
+
     /// Plant a fault, to see that it is found
     #[arg(long, value_name = "NAME", hide = true)]
     plant: Option<Plant>,
@@ -89,21 +92,27 @@ pub fn run(args: &Args) -> ExitCode {
     let stop = interrupt::flag(&opened.world);
     let world = Arc::clone(&opened.world);
     let rules = Rules::default();
-    let (cases, evidence) = (&cases, args.evidence.as_deref());
-    let replay = Replay { world, rules, cases, times: args.times, jobs: args.jobs, evidence, stop };
-    let mut count = Count::default();
-    let ended = replay.run(&mut |replayed| {
-        tell(&line(&names[replayed.case], args.times, replayed));
-        count.add(replayed);
-    });
-    if count.runs > 1 {
-        tell(&format!("{} of {} runs failed", count.failed, count.runs));
-    }
-    match (ended, count.code()) {
-        (false, exit::FINDING) => exit::fail(exit::FINDING, "interrupted"),
-        (false, _) => exit::fail(exit::INTERRUPTED, "interrupted"),
-        (true, code) => args.code(code).into(),
-    }
+    let evidence = args.evidence.as_deref();
+    let replay = Replay { world, rules, cases: &cases, times: args.times, jobs: args.jobs, evidence, stop };
+    let runs = cases.len() as u64 * u64::from(args.times);
+    args.telling.tell("whitewater replay", |report| {
+        report.event(&Event::ReplayStarted {
+            world: replay.world.name().to_owned(),
+            kernel: replay.world.kernel(),
+            runs,
+        });
+        let mut count = Count::default();
+        let ended = replay.run(&mut |replayed| {
+            report.event(&event(&names[replayed.case], &cases[replayed.case], args.times, replayed));
+            count.add(replayed);
+        });
+        report.event(&count.event(!ended));
+        match (ended, count.code()) {
+            (false, exit::FINDING) => exit::fail(exit::FINDING, "interrupted"),
+            (false, _) => exit::fail(exit::INTERRUPTED, "interrupted"),
+            (true, code) => args.code(code).into(),
+        }
+    })
 }
 
 impl Args {
@@ -129,17 +138,13 @@ impl Args {
     }
 }
 
-/// Prints a line. Where nobody reads any more, the exit code still says what happened.
-fn tell(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
-}
-
 #[derive(Default)]
 struct Count {
     runs: u64,
     failed: u64,
     skipped: u64,
     unable: u64,
+    trouble: u64,
 }
 
 impl Count {
@@ -149,6 +154,12 @@ impl Count {
         self.failed += u64::from(kind.is_finding());
         self.unable += u64::from(replayed.unable || kind == Kind::HarnessError);
         self.skipped += u64::from(kind == Kind::Skip && !replayed.unable);
+        self.trouble += u64::from(kind == Kind::HarnessError);
+    }
+
+    fn event(&self, interrupted: bool) -> Event {
+        let skipped = self.skipped + self.unable - self.trouble;
+        Event::ReplayFinished { runs: self.runs, failed: self.failed, skipped, trouble: self.trouble, interrupted }
     }
 
     fn code(&self) -> u8 {
@@ -161,11 +172,17 @@ impl Count {
     }
 }
 
-fn line(name: &str, times: u32, replayed: &Replayed) -> String {
-    let Replayed { run, verdict, took, evidence, .. } = replayed;
-    let run = if times > 1 { format!(" run {}", run + 1) } else { String::new() };
-    let kind = if verdict.kind.is_finding() { words::loud(verdict.kind) } else { words::plain(verdict.kind) };
-    let what = if verdict.what.is_empty() { String::new() } else { format!(": {}", verdict.what) };
-    let kept = evidence.as_ref().map(|folder| format!("\n  evidence: {}", folder.display())).unwrap_or_default();
-    format!("{kind} {name}{run} ({:.2} s){what}{kept}", took.as_secs_f64())
+fn event(name: &str, case: &Case, runs: u32, replayed: &Replayed) -> Event {
+    let Replayed { run, verdict, took, evidence, .. } = replayed.clone();
+    Event::Replayed {
+        name: name.to_owned(),
+        run: run + 1,
+        runs,
+        seed: case.seed,
+        verdict: verdict.kind,
+        what: verdict.what,
+        signature: verdict.signature,
+        seconds: took.as_secs_f64(),
+        evidence,
+    }
 }

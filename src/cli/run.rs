@@ -1,6 +1,5 @@
 //! `whitewater run`: a campaign.
 
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,11 +8,9 @@ use std::time::Duration;
 use crate::campaign::{self, Campaign, Options, Rules};
 use crate::case::strategy;
 use crate::endpoint::plant::Plant;
-use crate::report::json::JsonLines;
-use crate::report::terminal::Terminal;
-use crate::report::{Event, Report};
 use crate::seed::Seed;
 
+use super::format::Telling;
 use super::options::{self, Filters, Shrinking};
 use super::world::{Wishes, WorldArgs};
 use super::{exit, interrupt};
@@ -85,9 +82,8 @@ pub struct Args {
     )]
     known: Vec<PathBuf>,
 
-    /// Write each event as a line of JSON to standard output, and everything else to standard error
-    #[arg(long, help_heading = "Report")]
-    json: bool,
+    #[command(flatten)]
+    telling: Telling,
 
     /// Plant a fault, to see that it is found
     #[arg(long, value_name = "NAME", hide = true)]
@@ -99,7 +95,8 @@ Examples:
   whitewater run --for 10m --until-finding
   whitewater run --seed 0x1f --pairing 'mptcp>mptcp' --link impaired
   whitewater run --world uml --cases 1000 --check-determinism
-  whitewater run --known cases/known --json >events.jsonl";
+  whitewater run --known cases/known --json >events.jsonl
+  whitewater run --format ktap --junit whitewater.xml";
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> ExitCode {
@@ -139,29 +136,15 @@ pub fn run(args: &Args) -> ExitCode {
         },
         stop,
     };
-    let mut report: Box<dyn Report> = match args.json {
-        true => Box::new(Both(JsonLines::new(io::stdout()), Terminal::new(io::stderr()))),
-        false => Box::new(Terminal::new(io::stdout())),
-    };
-    match campaign::run(&campaign, &mut *report) {
+    args.telling.tell("whitewater run", |report| match campaign::run(&campaign, report) {
         Ok(summary) => summary.exit_code().into(),
         Err(error) => exit::fail(exit::UNABLE, error),
-    }
+    })
 }
 
 impl Args {
     fn cases(&self) -> Option<u64> {
         let bounded = self.time.is_some() || self.until_finding;
         self.cases.or_else(|| (!bounded).then_some(CASES))
-    }
-}
-
-/// Two reports of the same events.
-struct Both<A, B>(A, B);
-
-impl<A: Report, B: Report> Report for Both<A, B> {
-    fn event(&mut self, event: &Event) {
-        self.0.event(event);
-        self.1.event(event);
     }
 }

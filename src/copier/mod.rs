@@ -8,10 +8,12 @@
 
 mod cut;
 mod drive;
+mod inlet;
 mod machine;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod model;
+mod outlet;
 mod plan;
 mod progress;
 mod socket;
@@ -19,10 +21,19 @@ mod socket;
 mod tests;
 
 pub use drive::drive;
+pub use inlet::Inlet;
 pub use machine::{Action, CALLS, Copier, Event, Ready, STATES};
+pub use outlet::Outlet;
 pub use plan::{Ended, Outcome, Plan, When};
 pub use progress::Progress;
 pub use socket::Socket;
 
 /// The size of the buffers, and so the most that one call moves, in bytes.
 pub const BUFFER: usize = 64 * 1024;
+
+/// Three pieces of so many bytes, for calls that take several: the first has one byte, and none is longer than the last.
+fn thirds(length: usize) -> [std::ops::Range<usize>; 3] {
+    let first = length.min(1);
+    let second = first + (length - first) / 3;
+    [0..first, first..second, second..length]
+}

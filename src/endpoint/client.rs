@@ -29,8 +29,7 @@ pub(super) fn run(
     match connect(errand, story)? {
         Connected::Yes(socket) => {
             options::set_late(&socket, &errand.endpoint().options, story);
-            errand.copy(socket, story);
-            Ok(())
+            errand.copy(socket, story)
         }
         Connected::Refused(error) => Err(Interruption::Failed("connect", error)),
     }

@@ -7,6 +7,8 @@
 mod client;
 mod options;
 mod server;
+#[cfg(test)]
+mod ways_tests;
 mod wire;
 
 pub mod plant;
@@ -25,6 +27,9 @@ use wire::Wire;
 
 /// The port that servers listen on: the kernel selftest's.
 pub const PORT: u16 = 12000;
+
+/// The call that an endpoint names where it got no file in memory, or no pipe, to send from: that is the machine's trouble.
+pub const PAYLOAD_FILE: &str = "memfd_create or pipe2";
 
 /// What an endpoint has to do, and what it shares with those around it.
 #[derive(Debug)]
@@ -149,7 +154,7 @@ impl Errand<'_> {
     }
 
     /// Moves the payload both ways over a connected socket, and completes the story.
-    fn copy(&self, socket: socket2::Socket, story: &mut Story) {
+    fn copy(&self, socket: socket2::Socket, story: &mut Story) -> Result<(), Interruption> {
         story.connected = true;
         let seed = self.case.seed;
         let outgoing = StreamId { sender: self.side, connection: 0 };
@@ -160,7 +165,12 @@ impl Errand<'_> {
 
         let plan = self.plan();
         let plant = self.plant.filter(|plant| plant.errs(self.side));
-        let mut wire = Planted::new(Wire::new(socket), plant, seed, plan.send, self.stop);
+        let io = options::set_for_io(&socket, self.endpoint().io, story);
+        let wire = match Wire::new(socket, io, plan.send, expected) {
+            Ok(wire) => wire,
+            Err(error) => return Err(Interruption::Failed(PAYLOAD_FILE, error)),
+        };
+        let mut wire = Planted::new(wire, plant, seed, plan.send, self.stop);
         let tampering = wire.tampering();
         let outcome = copier::drive(
             plan,
@@ -188,6 +198,8 @@ impl Errand<'_> {
         if self.endpoint().protocol == Protocol::Mptcp {
             story.mptcp = Some(wire.mptcp_state());
         }
+        wire.tell(story);
+        Ok(())
     }
 }
 

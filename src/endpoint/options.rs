@@ -7,7 +7,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{SockRef, Socket};
 
 use super::errno_name;
-use crate::case::SocketOptions;
+use crate::case::{Io, Sending, SocketOptions};
 use crate::observation::Story;
 use crate::sys;
 
@@ -34,6 +34,22 @@ pub(super) fn set_late(socket: &Socket, options: &SocketOptions, story: &mut Sto
     note.set("SO_RCVBUF", options.rcvbuf_late, |bytes| socket.set_recv_buffer_size(bytes as usize));
 }
 
+/// Sets what the calls of a connected endpoint need. Gives back those calls without what this kernel refuses: MPTCP
+/// sockets know no MSG_ZEROCOPY.
+pub(super) fn set_for_io(socket: &Socket, io: Io, story: &mut Story) -> Io {
+    let mut note = Note { story };
+    let mut granted = |name: &str, wanted: bool, level, option| {
+        note.set(name, wanted.then_some(1), |on| sys::sockopt::set_int(socket, level, option, on)) && wanted
+    };
+    let zerocopy = granted("SO_ZEROCOPY", io.send == Sending::Zerocopy, libc::SOL_SOCKET, libc::SO_ZEROCOPY);
+    Io {
+        send: if io.send == Sending::Zerocopy && !zerocopy { Sending::Mmap } else { io.send },
+        receive: io.receive,
+        timestamps: granted("SO_TIMESTAMPNS", io.timestamps, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS),
+        inq: granted("TCP_INQ", io.inq, libc::IPPROTO_TCP, libc::TCP_INQ),
+    }
+}
+
 fn set<O: nix::sys::socket::SetSockOpt>(socket: &impl AsFd, option: O, value: &O::Val) -> io::Result<()> {
     setsockopt(socket, option, value).map_err(io::Error::from)
 }
@@ -43,9 +59,10 @@ struct Note<'a> {
 }
 
 impl Note<'_> {
-    fn set<T>(&mut self, name: &str, value: Option<T>, apply: impl FnOnce(T) -> io::Result<()>) {
-        if let Some(Err(error)) = value.map(apply) {
-            self.story.refused_options.push(format!("{name}: {}", errno_name(&error)));
-        }
+    /// Says whether nothing was refused.
+    fn set<T>(&mut self, name: &str, value: Option<T>, apply: impl FnOnce(T) -> io::Result<()>) -> bool {
+        let Some(Err(error)) = value.map(apply) else { return true };
+        self.story.refused_options.push(format!("{name}: {}", errno_name(&error)));
+        false
     }
 }

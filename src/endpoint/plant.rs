@@ -13,8 +13,9 @@ use nix::poll::PollFlags;
 use serde::{Deserialize, Serialize};
 
 use super::wire::{Wire, wait};
+use crate::case::Receiving;
 use crate::copier::Socket;
-use crate::observation::MptcpState;
+use crate::observation::{MptcpState, Story};
 use crate::payload::{Payload, Sender};
 use crate::seed::Seed;
 
@@ -42,11 +43,17 @@ pub enum Plant {
     /// On any link, once two particular packets of one direction have been lost (the first transmissions of the first
     /// flow's cells 3 and 7), the retransmission of the later one carries wrong bytes under a right checksum.
     TwoLosses,
+    /// A page that was sent from a file is written over before the kernel is done with it.
+    ReuseEarly,
+    /// What is spliced out of a socket loses a byte at the end of its first page.
+    SpliceTear,
+    /// A peek of more than a hundred bytes shows its first bytes again at its end.
+    PeekRepeats,
 }
 
 impl Plant {
     /// Every plant.
-    pub const ALL: [Plant; 9] = [
+    pub const ALL: [Plant; 12] = [
         Plant::LoseLastChunk,
         Plant::SwapBlocks,
         Plant::RepeatAfterShortWrite,
@@ -56,6 +63,9 @@ impl Plant {
         Plant::LeakDirection,
         Plant::EagainIsEnd,
         Plant::TwoLosses,
+        Plant::ReuseEarly,
+        Plant::SpliceTear,
+        Plant::PeekRepeats,
     ];
 
     /// Whether the endpoint on this side errs.
@@ -74,6 +84,9 @@ impl Plant {
             Plant::LeakDirection => "leak-direction",
             Plant::EagainIsEnd => "eagain-is-end",
             Plant::TwoLosses => "two-losses",
+            Plant::ReuseEarly => "reuse-early",
+            Plant::SpliceTear => "splice-tear",
+            Plant::PeekRepeats => "peek-repeats",
         }
     }
 }
@@ -106,6 +119,11 @@ const LEAK_MAX: usize = 64;
 /// How many times it lets a write wait for something to overhear, and how long each time.
 const LEAK_WAITS: u32 = 20;
 const LEAK_WAIT: Duration = Duration::from_millis(10);
+/// Where [`Plant::SpliceTear`] strikes, in bytes.
+const SPLICE_PAGE: usize = 4096;
+/// The longest peek that [`Plant::PeekRepeats`] leaves alone, and how much it repeats, in bytes.
+const PEEK_MIN: usize = 100;
+const PEEK_REPEAT: usize = 32;
 
 /// What a plant does to the bytes before they are written.
 #[derive(Clone, Copy, Debug)]
@@ -169,6 +187,10 @@ impl<'a> Planted<'a> {
         self.wire.mptcp_state()
     }
 
+    pub(super) fn tell(&mut self, story: &mut Story) {
+        self.wire.tell(story);
+    }
+
     fn repeat_after_short_write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         if let Some(byte) = self.again {
             self.wire.write(&[byte])?;
@@ -221,6 +243,23 @@ impl Socket for Planted<'_> {
                 self.overheard.extend_from_slice(&buffer[..length.min(LEAK_MAX)]);
                 Ok(length)
             }
+            Some(Plant::SpliceTear) if self.wire.receiving() == Receiving::Splice => {
+                let length = self.wire.read(buffer)?;
+                if length <= SPLICE_PAGE {
+                    return Ok(length);
+                }
+                buffer.copy_within(SPLICE_PAGE..length, SPLICE_PAGE - 1);
+                Ok(length - 1)
+            }
+            Some(Plant::PeekRepeats)
+                if matches!(self.wire.receiving(), Receiving::SaveWithPeek | Receiving::SaveAfterPeek) =>
+            {
+                let length = self.wire.read(buffer)?;
+                if length > PEEK_MIN {
+                    buffer.copy_within(..PEEK_REPEAT, length - PEEK_REPEAT);
+                }
+                Ok(length)
+            }
             _ => self.wire.read(buffer),
         }
     }
@@ -230,6 +269,11 @@ impl Socket for Planted<'_> {
             Some(Plant::LoseLastChunk) if self.written + buffer.len() as u64 == self.tampering.total => buffer.len(),
             Some(Plant::RepeatAfterShortWrite) => self.repeat_after_short_write(buffer)?,
             Some(Plant::LeakDirection) => self.leak(buffer)?,
+            Some(Plant::ReuseEarly) => {
+                let taken = self.wire.write(buffer)?;
+                self.wire.spoil(taken);
+                taken
+            }
             _ => self.wire.write(buffer)?,
         };
         self.written += taken as u64;

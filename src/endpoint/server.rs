@@ -43,7 +43,7 @@ pub(super) fn run(
     let joins = (errand.case.topology != Topology::Chain).then_some(listener);
     socket.set_nonblocking(true).map_err(failed("fcntl"))?;
     options::set_late(&socket, &errand.endpoint().options, story);
-    errand.copy(socket, story);
+    let result = errand.copy(socket, story);
     drop(joins);
-    Ok(())
+    result
 }

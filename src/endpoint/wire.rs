@@ -1,25 +1,48 @@
 //! A connected socket as the copier sees it.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::copier;
-use crate::observation::MptcpState;
+use crate::case::{Io, Receiving};
+use crate::copier::{self, Inlet, Outlet};
+use crate::observation::{MptcpState, Story};
 use crate::sys::sockopt;
 
 /// A connected, non-blocking stream socket.
 #[derive(Debug)]
 pub(super) struct Wire {
     socket: socket2::Socket,
+    io: Io,
+    outlet: Outlet,
+    inlet: Inlet,
 }
 
 impl Wire {
-    pub(super) fn new(socket: socket2::Socket) -> Wire {
-        Wire { socket }
+    /// A wire that sends `total` bytes and expects `incoming`, by the calls that `io` names.
+    pub(super) fn new(socket: socket2::Socket, io: Io, total: u64, incoming: u64) -> io::Result<Wire> {
+        Ok(Wire { socket, io, outlet: Outlet::new(io.send, total)?, inlet: Inlet::new(io, incoming)? })
+    }
+
+    /// How it receives.
+    pub(super) fn receiving(&self) -> Receiving {
+        self.io.receive
+    }
+
+    /// Spoils the last `taken` bytes that were sent, where the kernel may still look at them.
+    pub(super) fn spoil(&mut self, taken: usize) {
+        self.outlet.spoil(taken);
+    }
+
+    /// Tells which calls there were, and where the kernel contradicted itself.
+    pub(super) fn tell(&mut self, story: &mut Story) {
+        self.outlet.collect(self.socket.as_fd());
+        let calls = self.outlet.calls().chain(self.inlet.calls());
+        story.calls = calls.map(|(name, count)| (name.to_owned(), count)).collect();
+        story.contradictions = self.inlet.contradictions().to_vec();
     }
 
     /// What the kernel says of an MPTCP socket. One whose peer spoke plain TCP may have become a TCP socket
@@ -45,12 +68,15 @@ impl AsFd for Wire {
 
 impl copier::Socket for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Read::read(&mut self.socket, buffer)
+        let result = self.inlet.read(self.socket.as_fd(), buffer);
+        if result.is_err() {
+            self.outlet.collect(self.socket.as_fd());
+        }
+        result
     }
 
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        // A peer that is gone is an error to tell of, not a signal to die from.
-        self.socket.send_with_flags(buffer, libc::MSG_NOSIGNAL)
+        self.outlet.write(self.socket.as_fd(), buffer)
     }
 
     fn shut_down(&mut self) -> io::Result<()> {

@@ -7,6 +7,7 @@
 mod budget;
 mod bytes;
 mod circumstances;
+mod contradictions;
 mod counters;
 mod ending;
 mod errors;
@@ -43,10 +44,11 @@ pub fn judge(case: &Case, seen: &Observation) -> Verdict {
 /// trouble of ours makes everything else worthless; wrong bytes
 /// are wrong however the run ended; an error ends a transfer, and the other end may then wait in vain; and what a broken
 /// transfer counts, or leaves behind, is no wonder.
-const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 11] = [
+const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 12] = [
     splat::check,
     trouble,
     bytes::check,
+    contradictions::check,
     errors::check,
     out_of_time,
     liveness::check,

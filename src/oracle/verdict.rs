@@ -73,6 +73,7 @@ fn scrub(text: &str) -> String {
 /// The kinds of verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Kind {
     /// All as it should be.
     Pass,

@@ -1,9 +1,10 @@
-//! What happens in a campaign, as data.
+//! What happens in a campaign or a replay, as data.
 //!
 //! [`json::JsonLines`](super::json::JsonLines) writes each event as one line: the serialised form of [`Event`] is a
-//! public format. Every object has an `event` field with the event's name in kebab-case, beside the fields documented
-//! here. Seeds are texts such as `"0x0000000000000012"`; paths are texts; spans of time are seconds as a number; a
-//! field that is `None` here is left out. Fields may be added; none changes its meaning.
+//! public format, and `docs/events.schema.json` its JSON Schema. Every object has an `event` field with the event's name
+//! in kebab-case, beside the fields documented here. Seeds are texts such as `"0x0000000000000012"`; paths are texts;
+//! spans of time are seconds as a number; a field that is `None` here is left out. Fields may be added; none changes its
+//! meaning.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub trait Report {
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// The campaign begins. Always the first event.
@@ -146,10 +148,55 @@ pub enum Event {
     },
     /// The campaign is over. Always the last event.
     Finished(Summary),
+    /// Saved cases are run again. The first event of a replay.
+    ReplayStarted {
+        /// The world's name.
+        world: String,
+        /// The kernel of the world, as `uname -rv` shows it.
+        kernel: String,
+        /// How many runs there will be, all cases together.
+        runs: u64,
+    },
+    /// A saved case has run again.
+    Replayed {
+        /// The case: its file, or its seed where it was drawn from one.
+        name: String,
+        /// Which of its runs, from 1.
+        run: u32,
+        /// How many runs it gets.
+        runs: u32,
+        /// Its seed.
+        seed: Seed,
+        /// The verdict.
+        verdict: Kind,
+        /// What was seen, in one line; empty for a pass.
+        what: String,
+        /// What groups findings of one bug.
+        signature: String,
+        /// How long it took.
+        seconds: f64,
+        /// The folder of its evidence, where it was kept.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        evidence: Option<PathBuf>,
+    },
+    /// The replay is over. Its last event.
+    ReplayFinished {
+        /// How many runs there were.
+        runs: u64,
+        /// How many of them were findings.
+        failed: u64,
+        /// How many could not be decided.
+        skipped: u64,
+        /// How many met trouble of our own.
+        trouble: u64,
+        /// Whether it was interrupted before its end.
+        interrupted: bool,
+    },
 }
 
 /// What a campaign came to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Summary {
     /// The campaign's seed.
     pub seed: Seed,
@@ -181,6 +228,7 @@ pub struct Summary {
 
 /// One bug: all findings with the same signature.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Bug {
     /// The signature.
     pub signature: String,
@@ -203,6 +251,7 @@ pub struct Bug {
 
 /// Why a campaign ended.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Stopped {
     /// All cases have run.

@@ -41,11 +41,9 @@ impl<W: Write> Terminal<W> {
     /// Writes to `out`; with a progress bar where standard error is a terminal.
     pub fn new(out: W) -> Terminal<W> {
         let now = Instant::now();
-        let bar =
-            std::io::stderr().is_terminal().then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()));
         Terminal {
             out,
-            bar,
+            bar: None,
             begin: now,
             last_line: now,
             shrinking: 0.0,
@@ -70,7 +68,10 @@ impl<W: Write> Terminal<W> {
     fn begin(&mut self, cases: Option<u64>) {
         self.begin = Instant::now();
         self.last_line = self.begin;
-        let Some(bar) = &self.bar else { return };
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        let bar = self.bar.insert(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()));
         let (length, shape) = match cases {
             Some(_) => ("/{len}", "{wide_bar}"),
             None => ("", "{spinner}"),

@@ -10,7 +10,7 @@ use crate::oracle::Kind;
 use crate::seed::Seed;
 
 /// The events of a short campaign, all kinds.
-fn events() -> Vec<Event> {
+pub(super) fn events() -> Vec<Event> {
     let signature = || "corrupt: two blocks swapped".to_owned();
     let file = || PathBuf::from("findings/corrupt-1a2b3c4d.toml");
     let done = |index, verdict, what: &str| Event::CaseDone {
@@ -53,14 +53,38 @@ fn events() -> Vec<Event> {
             budget_spent: false,
         },
         Event::Again { signature: signature(), seed: Seed(2), count: 2 },
+        done(3, Kind::Stalled, "no byte moved for 9.25 s"),
         Event::Known { signature: "stalled: both wait".into(), note: "reported".into(), seed: Seed(3), count: 1 },
         Event::Known { signature: "stalled: both wait".into(), note: "reported".into(), seed: Seed(4), count: 2 },
+        done(5, Kind::HarnessError, "the agent of this case was killed by signal 9"),
         Event::Trouble {
             seed: Seed(5),
             what: "the agent of this case was killed by signal 9".to_owned(),
             file: Some("findings/trouble/0x0000000000000005.toml".into()),
         },
         Event::Finished(summary()),
+    ]
+}
+
+/// The events of a replay.
+pub(super) fn replay_events() -> Vec<Event> {
+    let replayed = |run, verdict, what: &str| Event::Replayed {
+        name: "findings/corrupt #1.toml".to_owned(),
+        run,
+        runs: 3,
+        seed: Seed(1),
+        verdict,
+        what: what.to_owned(),
+        signature: verdict.to_string(),
+        seconds: 0.04,
+        evidence: verdict.is_finding().then(|| format!("kept/1-{run}").into()),
+    };
+    vec![
+        Event::ReplayStarted { world: "uml".to_owned(), kernel: "7.2.13 #1".to_owned(), runs: 3 },
+        replayed(1, Kind::Pass, ""),
+        replayed(2, Kind::Corrupt, "client>server: 1448 bytes at 65536 and at 66984 are swapped"),
+        replayed(3, Kind::Skip, "this kernel gives no socket\nof the case's protocol"),
+        Event::ReplayFinished { runs: 3, failed: 1, skipped: 1, trouble: 0, interrupted: false },
     ]
 }
 
@@ -124,7 +148,7 @@ fn quiet(change: impl Fn(&mut Summary)) -> Summary {
 
 #[test]
 fn a_person_is_told_what_is_worth_a_line() {
-    let told: Vec<String> = events().iter().filter_map(words::of).collect();
+    let told: Vec<String> = events().iter().chain(&replay_events()).filter_map(words::of).collect();
     insta::assert_snapshot!(told.join("\n"));
 }
 
@@ -132,8 +156,53 @@ fn a_person_is_told_what_is_worth_a_line() {
 fn a_program_is_told_everything() {
     let mut out = Vec::new();
     let mut report = JsonLines::new(&mut out);
-    events().iter().for_each(|event| report.event(event));
+    events().iter().chain(&replay_events()).for_each(|event| report.event(event));
     insta::assert_snapshot!(String::from_utf8(out).unwrap());
+}
+
+/// The schema of what is written.
+fn schema() -> schemars::Schema {
+    schemars::generate::SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<Event>()
+}
+
+/// `INSTA_UPDATE=always` writes the file anew.
+#[test]
+fn the_schema_of_the_events_is_the_one_in_docs() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.schema.json");
+    let mut schema = serde_json::to_string_pretty(&schema()).unwrap();
+    schema.push('\n');
+    if std::env::var("INSTA_UPDATE").as_deref() == Ok("always") {
+        std::fs::write(path, &schema).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(path).unwrap() == schema,
+        "{path} is out of date: run this with INSTA_UPDATE=always"
+    );
+}
+
+/// Every field of every line is one that the schema has, and no required one is missing.
+#[test]
+fn what_a_program_is_told_follows_the_schema() {
+    let schema = schema().to_value();
+    let kinds = schema["oneOf"].as_array().unwrap();
+    let mut told = std::collections::BTreeSet::new();
+    for event in events().iter().chain(&replay_events()) {
+        let line = serde_json::to_value(event).unwrap();
+        let kind = kinds.iter().find(|kind| kind["properties"]["event"]["const"] == line["event"]).expect("a kind");
+        told.insert(line["event"].to_string());
+        let mut parts = vec![kind];
+        if let Some(name) = kind["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
+            parts.push(&schema["$defs"][name]);
+        }
+        let properties: Vec<&serde_json::Value> = parts.iter().map(|part| &part["properties"]).collect();
+        for field in line.as_object().unwrap().keys() {
+            assert!(properties.iter().any(|known| known.get(field).is_some()), "{field} of {line}");
+        }
+        for required in parts.iter().filter_map(|part| part["required"].as_array()).flatten() {
+            assert!(line.get(required.as_str().unwrap()).is_some(), "{required} of {line}");
+        }
+    }
+    assert_eq!(told.len(), kinds.len(), "{told:?}");
 }
 
 #[test]

@@ -54,6 +54,16 @@ pub fn of(event: &Event) -> Option<String> {
             None => return None,
         },
         Event::Finished(summary) => finished(summary),
+        Event::ReplayStarted { .. } => return None,
+        Event::Replayed { name, run, runs, verdict, what, seconds, evidence, .. } => {
+            let run = if *runs > 1 { format!(" run {run}") } else { String::new() };
+            let kind = if verdict.is_finding() { loud(*verdict) } else { plain(*verdict) };
+            let what = if what.is_empty() { String::new() } else { format!(": {what}") };
+            let kept = evidence.as_ref().map(|folder| format!("\n  evidence: {}", folder.display()));
+            format!("{kind} {name}{run} ({seconds:.2} s){what}{}", kept.unwrap_or_default())
+        }
+        Event::ReplayFinished { runs: 0 | 1, .. } => return None,
+        Event::ReplayFinished { runs, failed, .. } => format!("{failed} of {runs} runs failed"),
     })
 }
 

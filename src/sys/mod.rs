@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod ethtool;
+pub mod map;
 pub mod packet;
 pub mod process;
 pub mod sockopt;

@@ -53,12 +53,17 @@ pub fn tcp_receive_window(socket: &impl AsFd) -> io::Result<u32> {
 /// Sets SO_RCVLOWAT, in bytes.
 pub fn set_receive_low_water(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
     let value = libc::c_int::try_from(bytes).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    set_int(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, value)
+}
+
+/// Sets an option that takes an int.
+pub fn set_int(socket: &impl AsFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the option takes an int, which `value` is for as long as the call lasts.
     let result = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_RCVLOWAT,
+            level,
+            name,
             (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::case::{
     Action, Address, Case, Chunks, Congestion, Direction, Endpoint, Event, Family, First, Happening, Host, Impairments,
-    Jitter, Knobs, Link, Loss, Moment, Offloads, PathManager, Pattern, PmEndpoint, Protocol, Second, SocketOptions,
-    Syncookies, Topology,
+    Io, Jitter, Knobs, Link, Loss, Moment, Offloads, PathManager, Pattern, PmEndpoint, Protocol, Receiving, Second,
+    Sending, SocketOptions, Syncookies, Topology,
 };
 
 /// What each thing that is not plain weighs, whatever its number: more than any number does.
@@ -117,6 +117,7 @@ fn endpoint(endpoint: &Endpoint) -> u128 {
         + u128::from(endpoint.payload)
         + chunks(&endpoint.write)
         + chunks(&endpoint.read)
+        + io(endpoint.io)
         + options(&endpoint.options)
 }
 
@@ -132,6 +133,13 @@ fn chunks(chunks: &Chunks) -> u128 {
     };
     let pauses = chunks.pauses.iter().map(|pause| THING + u128::from(pause.at) + pause.lasts.as_nanos());
     kind * THING + numbers + pauses.sum::<u128>()
+}
+
+fn io(io: Io) -> u128 {
+    thing(io.send != Sending::default())
+        + thing(io.receive != Receiving::default())
+        + thing(io.timestamps)
+        + thing(io.inq)
 }
 
 fn options(options: &SocketOptions) -> u128 {

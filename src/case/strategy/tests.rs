@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::case::{
-    Endpoint, Happening, Impairments, Jitter, Knobs, LinkId, Loss, Pattern, PmEndpoint, SocketOptions, Syncookies,
-    Topology,
+    Endpoint, Happening, Impairments, Jitter, Knobs, LinkId, Loss, Pattern, PmEndpoint, Receiving, Sending,
+    SocketOptions, Syncookies, Topology,
 };
 
 const DRAWS: u64 = 5_000;
@@ -95,6 +95,25 @@ fn every_place_is_met() {
 }
 
 #[test]
+fn every_way_to_send_and_receive_is_met_and_the_plain_ones_most() {
+    let mut met = Met::default();
+    for case in draws(&Space::default(), DRAWS) {
+        for end in ends(&case) {
+            for send in Sending::ALL {
+                met.when(end.io.send == send, format!("send by {send}"));
+            }
+            for receive in Receiving::ALL {
+                met.when(end.io.receive == receive, format!("receive by {receive}"));
+            }
+            met.when(end.io != Default::default(), "not plain");
+        }
+    }
+    met.at_least(100);
+    // Of two ends each.
+    assert!((0.5..0.7).contains(&met.share("not plain")), "{}", met.share("not plain"));
+}
+
+#[test]
 fn every_group_and_kind_is_met_with_and_without_the_others() {
     let mut met = Met::default();
     for case in draws(&Space::default(), DRAWS) {
@@ -148,6 +167,8 @@ fn every_group_and_kind_is_met_with_and_without_the_others() {
             ("pause before shutdown", !case.ending.pause.is_zero()),
             ("refusals", case.refusals > 0),
             ("two CPUs", case.cpus == 2),
+            ("timestamps", ends(&case).iter().any(|end| end.io.timestamps)),
+            ("inq", ends(&case).iter().any(|end| end.io.inq)),
             ("mtu", case.links.values().any(|link| link.mtu != 1500)),
             (
                 "unequal mtus",

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::case::{
-    Action, Chunks, Fault, Impairments, Jitter, Loss, Offloads, Outage, Packet, Pattern, Rate, Reorder, SocketOptions,
+    Action, Chunks, Fault, Impairments, Io, Jitter, Loss, Offloads, Outage, Packet, Pattern, Rate, Receiving, Reorder,
+    Sending, SocketOptions,
 };
 
 const KIB: u64 = 1 << 10;
@@ -92,6 +93,29 @@ pub fn chunks(chunks: &Chunks) -> Option<String> {
     let pauses = (!chunks.pauses.is_empty()).then(|| format!("rests {pauses}"));
     let parts: Vec<String> = pattern.into_iter().chain(pauses).collect();
     (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// The calls of an endpoint, where they are not the plain ones: `sendfile, recv after a peek, TCP_INQ`.
+pub fn io(io: Io) -> Option<String> {
+    let send = match io.send {
+        Sending::Send => None,
+        Sending::Gather => Some("sendmsg in three pieces"),
+        Sending::Sendfile => Some("sendfile"),
+        Sending::Splice => Some("splice to the socket"),
+        Sending::Mmap => Some("send from a mapped file"),
+        Sending::Zerocopy => Some("send with MSG_ZEROCOPY"),
+    };
+    let receive = match io.receive {
+        Receiving::Recv => None,
+        Receiving::Scatter => Some("recvmsg in three pieces"),
+        Receiving::WaitAll => Some("recv with MSG_WAITALL"),
+        Receiving::SaveWithPeek => Some("peek, the bytes of which count, before each recv"),
+        Receiving::SaveAfterPeek => Some("peek before each recv"),
+        Receiving::Splice => Some("splice from the socket"),
+    };
+    let beside = [io.timestamps.then_some("recvmsg with SO_TIMESTAMPNS"), io.inq.then_some("recvmsg with TCP_INQ")];
+    let all: Vec<&str> = [send, receive].into_iter().chain(beside).flatten().collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 /// Socket options, where there are any: `SO_SNDBUF 4608, TCP_NODELAY`.

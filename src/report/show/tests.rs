@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use crate::case::{
-    Action, Address, Case, Chunks, Congestion, Family, Fault, First, Host, Jitter, Knobs, LinkId, Loss, Offloads,
-    Outage, Packet, Pattern, Pause, Protocol, Rate, Record, Second, SocketOptions, Syncookies,
+    Action, Address, Case, Chunks, Congestion, Family, Fault, First, Host, Io, Jitter, Knobs, LinkId, Loss, Offloads,
+    Outage, Packet, Pattern, Pause, Protocol, Rate, Receiving, Record, Second, Sending, SocketOptions, Syncookies,
 };
 use crate::observation::{CallError, End, SocketState};
 use crate::oracle::{healthy, judge};
@@ -134,4 +134,11 @@ fn a_stranger_s_file_does_not_steer_the_terminal() {
     let finding = Record { verdict: "\u{1b}[2Jgone".into(), ..Record::default() };
     let text = describe(&Case { finding: Some(finding), ..Case::default() });
     assert!(text.contains("\u{fffd}[2Jgone"), "{text}");
+}
+
+#[test]
+fn the_calls_of_an_endpoint_are_named() {
+    let io = Io { send: Sending::Sendfile, receive: Receiving::SaveAfterPeek, timestamps: false, inq: true };
+    assert_eq!(phrase::io(io).unwrap(), "sendfile, peek before each recv, recvmsg with TCP_INQ");
+    assert_eq!(phrase::io(Io::default()), None);
 }

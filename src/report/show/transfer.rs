@@ -74,6 +74,7 @@ fn endpoint(rows: &mut Vec<(String, String)>, name: &str, endpoint: &Endpoint) {
     let more = [
         ("writes", phrase::chunks(&endpoint.write)),
         ("reads", phrase::chunks(&endpoint.read)),
+        ("by", phrase::io(endpoint.io)),
         ("with", phrase::options(&endpoint.options)),
     ];
     for (word, said) in more {

@@ -3,7 +3,7 @@
 use super::{MICROSECOND, nanos};
 use crate::case::simpler::steps::{Phase, Steps};
 use crate::case::simpler::weight::{PLAIN_BUFFER, PLAIN_MAXSEG};
-use crate::case::{Case, Chunks, Endpoint, Pattern, SocketOptions};
+use crate::case::{Case, Chunks, Endpoint, Io, Pattern, SocketOptions};
 
 /// Finds one of the two endpoints.
 type Which = fn(&mut Case) -> &mut Endpoint;
@@ -22,6 +22,7 @@ pub(super) fn steps(case: &Case, steps: &mut Steps) {
         payload(name, endpoint.payload, which, steps);
         chunks(&format!("{name}.write"), &endpoint.write, which, |end| &mut end.write, steps);
         chunks(&format!("{name}.read"), &endpoint.read, which, |end| &mut end.read, steps);
+        io(&format!("{name}.io"), endpoint.io, which, steps);
         options(&format!("{name}.options"), &endpoint.options, which, steps);
     }
 }
@@ -101,6 +102,20 @@ fn pattern(field: &str, pattern: Pattern, which: Which, side: Side, steps: &mut 
             });
         }
     }
+}
+
+fn io(name: &str, io: Io, which: Which, steps: &mut Steps) {
+    if io == Io::default() {
+        return;
+    }
+    steps.add(Phase::Part, name, move |case| which(case).io = Io::default());
+    let mut off = |field: &str, edit: fn(&mut Io)| {
+        steps.add(Phase::Field, &format!("{name}.{field}"), move |case| edit(&mut which(case).io));
+    };
+    off("send", |io| io.send = Default::default());
+    off("receive", |io| io.receive = Default::default());
+    off("timestamps", |io| io.timestamps = false);
+    off("inq", |io| io.inq = false);
 }
 
 fn options(name: &str, options: &SocketOptions, which: Which, steps: &mut Steps) {

@@ -1,0 +1,39 @@
+//! Whether the kernel kept what it said of a stream: what a peek showed, what TCP_INQ promised.
+
+use super::{BOTH, Kind, Run, Verdict};
+
+/// Looks at what the endpoints noted.
+pub fn check(run: &Run<'_>) -> Option<Verdict> {
+    BOTH.into_iter().find_map(|side| {
+        let contradiction = run.story(side).contradictions.first()?;
+        let name = side.name();
+        let kind = if contradiction.looks.contains("TCP_INQ") || contradiction.looks.contains("SO_TIMESTAMPNS") {
+            Kind::CounterBroken
+        } else {
+            Kind::Corrupt
+        };
+        Some(Verdict::of(kind, &format!("{name}: {}", contradiction.looks), format!("{name}: {}", contradiction.what)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::case::Case;
+    use crate::observation::Contradiction;
+    use crate::oracle::{healthy, judge};
+
+    fn judged(looks: &str) -> String {
+        let case = Case::default();
+        let mut seen = healthy::observation(&case);
+        seen.server.contradictions.push(Contradiction { looks: looks.into(), what: "in numbers".into() });
+        judge(&case, &seen).signature
+    }
+
+    #[test]
+    fn a_peek_that_was_wrong_is_corruption_and_a_wrong_figure_a_broken_counter() {
+        let looks = "a read got other bytes than the peek before it";
+        assert_eq!(judged(looks), format!("Corrupt: server: {looks}"));
+        let looks = "TCP_INQ is more than the stream has left";
+        assert_eq!(judged(looks), format!("CounterBroken: server: {looks}"));
+    }
+}
