@@ -113,7 +113,8 @@ fn identifier(case: &Case, host: Host, endpoint: &PmEndpoint) -> u8 {
     }
     let taken: Vec<u8> = case.knobs(host).pm.endpoints.iter().filter_map(|other| other.id).collect();
     let place = link_number(endpoint.link);
-    (0..u8::MAX).map(|far| place.wrapping_add(far)).find(|id| *id != 0 && !taken.contains(id)).unwrap_or(place)
+    // Steps longer than there are links: no two of them meet.
+    (0..10).map(|far| place + 20 * far).find(|id| !taken.contains(id)).unwrap_or(place)
 }
 
 fn link_number(link: LinkId) -> u8 {

@@ -91,7 +91,7 @@ fn every_place_is_met() {
         }
         met.when(case.address == Address::Far, "far");
     }
-    met.at_least(150);
+    met.at_least(100);
 }
 
 #[test]
