@@ -62,6 +62,7 @@ pub mod agent;
 pub mod campaign;
 pub mod case;
 pub mod cli;
+pub mod connect;
 pub mod copier;
 pub mod endpoint;
 pub mod link;

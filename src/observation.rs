@@ -48,13 +48,38 @@ pub enum End {
     OutOfTime,
     /// The kernel went down during the run: [`Observation::kernel_log`] is all that was seen of it.
     KernelDied,
+    /// The kernel itself hung, so that nothing else was seen of the run. Only the deterministic world can tell.
+    KernelHung(Hang),
+}
+
+/// How a kernel hung.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hang {
+    /// It computed for so much CPU time without letting virtual time pass, or any program run.
+    Computes {
+        /// Until it was killed.
+        cpu: Duration,
+    },
+    /// A call of one of the agent's threads did not come back.
+    Holds {
+        /// The thread's name: `client`, ...
+        thread: String,
+        /// The kernel's function that it waits in.
+        place: String,
+    },
 }
 
 impl Observation {
     /// What is seen of a run whose kernel went down with its agent, on a kernel of that version: nothing.
     pub fn of_a_crash(kernel: String) -> Observation {
+        Observation::of_nothing(End::KernelDied, kernel)
+    }
+
+    /// What is seen of a run that ended so before its agent could tell anything, on a kernel of that version.
+    pub fn of_nothing(end: End, kernel: String) -> Observation {
         Observation {
-            end: End::KernelDied,
+            end,
             client: Story::default(),
             server: Story::default(),
             hosts: BTreeMap::new(),

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use whitewater::case::{Case, Host, Impairments, Link, LinkId, Loss, Outage, Prot
 use whitewater::endpoint::plant::Plant;
 use whitewater::oracle::{Kind, judge};
 use whitewater::seed::Seed;
+use whitewater::world::uml::kernels::Store;
 use whitewater::world::uml::{KERNEL_LOG, UmlOptions, UmlWorld};
 use whitewater::world::{World, WorldError};
 
@@ -92,13 +94,41 @@ fn a_planted_fault_is_found() {
     assert_eq!(judge(&case, &seen).kind, Kind::Corrupt);
 }
 
+/// A world whose kernel is this shell script.
+fn pretended(folder: &Path, script: &str) -> UmlWorld {
+    let program = folder.join("fake/linux");
+    std::fs::create_dir(folder.join("fake")).expect("a folder");
+    std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("a script");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    let manifest =
+        "version = \"0.0\"\nsource = \"/\"\ndebug = false\ncoverage = false\nsha256 = \"\"\nconfig_sha256 = \"\"";
+    std::fs::write(folder.join("fake/kernel.toml"), manifest).expect("a manifest");
+    let kernel = Store::at(folder.to_owned()).find(Some("fake")).expect("a kernel");
+    let options = UmlOptions {
+        cpu_limit: Some(Duration::from_millis(500)),
+        agent: Some("/bin/false".into()),
+        ..UmlOptions::default()
+    };
+    UmlWorld::with(kernel, options).expect("a world")
+}
+
 #[test]
-fn a_kernel_that_computes_for_ever_is_killed() {
-    // No guest boots in a millisecond: to the world this is one that never ends.
-    let limit = Duration::from_millis(1);
-    let Some(world) = world(UmlOptions { wall_limit: limit, ..UmlOptions::default() }) else { return };
+fn a_kernel_that_computes_for_ever_is_a_finding() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let evidence = tempfile::tempdir().expect("a folder");
+    let world = pretended(folder.path(), "echo before; while :; do :; done");
+    let seen = world.run(&rough(5), &|_| Some(evidence.path().to_owned())).expect("a run");
+    let verdict = judge(&rough(5), &seen);
+    assert_eq!(verdict.signature, "Stalled: the kernel computes for ever");
+    assert_eq!(std::fs::read_to_string(evidence.path().join(KERNEL_LOG)).expect("a console"), "before\n");
+}
+
+#[test]
+fn a_program_of_the_guest_that_computes_for_ever_is_not_the_kernels_fault() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = pretended(folder.path(), "sh -c 'while :; do :; done' & wait");
     match world.run(&rough(5), &|_| None) {
-        Err(WorldError::AgentLost(text)) => assert!(text.contains("loops without sleeping"), "{text}"),
+        Err(WorldError::AgentLost(text)) => assert!(text.contains("of CPU time without an end"), "{text}"),
         other => panic!("{other:?}"),
     }
 }

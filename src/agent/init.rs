@@ -2,7 +2,8 @@
 //!
 //! The guest's root is the host's, read-only. What the guest needs to write to lies in memory, but for the case folder,
 //! which is the world's: from there the agent reads its [`Errand`], and there it leaves what it has to say, as one
-//! [`Reply`], with the evidence beside it. Then it switches the machine off.
+//! [`Reply`], with the evidence beside it where it judges that the run is a finding: to write it takes longer than many a
+//! case. Then it switches the machine off.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -16,8 +17,8 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
 
 use super::protocol::{Errand, Reply};
-use super::run;
-use crate::oracle::Expectation;
+use super::{coverage, run};
+use crate::oracle::{Expectation, judge};
 use crate::seed::Seed;
 use crate::sys::uml;
 
@@ -29,6 +30,8 @@ pub const ERRAND: &str = "errand.json";
 pub const REPLY: &str = "reply.json";
 /// In the case folder: the folder of the evidence.
 pub const EVIDENCE: &str = "evidence";
+/// In the case folder: the folder of the counters of executed lines.
+pub const COVERAGE: &str = "coverage";
 /// In the case folder: what each thread of a hung agent did.
 pub const HUNG: &str = "hung.txt";
 /// What the guest says on its console once its kernel stands and the case begins.
@@ -98,10 +101,14 @@ fn live() -> Result<(), InitError> {
     println!("{BEGINS}");
     let reply = match run::run(&errand) {
         Ok((observation, evidence)) => {
+            let wanted = errand.evidence || judge(&errand.case, &observation).kind.is_finding();
             let folder = Path::new(CASE_FOLDER).join(EVIDENCE);
-            match evidence.write(&folder, &observation) {
-                Ok(()) => Reply::Observed(Box::new(observation)),
-                Err(error) => Reply::Trouble(error.to_string()),
+            let counted = if errand.coverage { count_lines() } else { Ok(()) };
+            let written = if wanted { evidence.write(&folder, &observation) } else { Ok(()) };
+            match (written, counted) {
+                (Ok(()), Ok(())) => Reply::Observed(Box::new(observation)),
+                (Err(error), _) => Reply::Trouble(error.to_string()),
+                (_, Err(error)) => Reply::Trouble(error),
             }
         }
         Err(run::RunError::Unable(text)) => Reply::Unable(text),
@@ -109,6 +116,18 @@ fn live() -> Result<(), InitError> {
     };
     let bytes = serde_json::to_vec(&reply).map_err(failed("write the reply"))?;
     fs::write(Path::new(CASE_FOLDER).join(REPLY), bytes).map_err(failed("write the reply"))
+}
+
+/// Leaves the counters of the lines that this kernel has executed.
+fn count_lines() -> Result<(), String> {
+    let folder = Path::new(CASE_FOLDER).join(COVERAGE);
+    fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    match coverage::copy(&folder)? {
+        0 => {
+            Err("this kernel counts no lines of net/mptcp: build one with `whitewater kernel build --coverage`".into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Mounts what programs expect, over the host's read-only root.

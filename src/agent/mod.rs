@@ -9,6 +9,7 @@ mod run;
 mod settle;
 mod watch;
 
+pub mod coverage;
 pub mod evidence;
 pub mod init;
 pub mod protocol;

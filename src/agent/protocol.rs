@@ -41,8 +41,13 @@ pub struct Errand {
     pub plant: Option<Plant>,
     /// Whether links without impairments are captured, too.
     pub capture: bool,
+    /// Whether an agent that is nobody's to ask afterwards leaves evidence of every run, and not of findings alone.
+    pub evidence: bool,
     /// Which device carries impaired links.
     pub carrier: crate::topology::CarrierChoice,
+    /// Whether to leave the counters of the lines that the kernel has executed: only a guest has a kernel to itself.
+    #[serde(default)]
+    pub coverage: bool,
 }
 
 /// What an agent says.

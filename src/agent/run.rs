@@ -75,7 +75,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     relay.heal();
     let left = match transfer.end {
         End::Finished => settle::settle(&topology, case, Expectation::of(case).settle)?,
-        End::Stalled { .. } | End::OutOfTime | End::KernelDied => BTreeMap::new(),
+        End::Stalled { .. } | End::OutOfTime | End::KernelDied | End::KernelHung(_) => BTreeMap::new(),
     };
     let settled = Instant::now();
 

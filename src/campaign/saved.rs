@@ -34,8 +34,10 @@ pub struct Replay<'a> {
     pub times: u32,
     /// How many run at once.
     pub jobs: usize,
-    /// Where evidence of findings goes: below it, a folder `<case>-<run>` each, numbered from 1.
+    /// Where evidence goes: below it, a folder `<case>-<run>` each, numbered from 1.
     pub evidence: Option<&'a Path>,
+    /// Whether the evidence of every run is kept, and not of findings only.
+    pub keep_all: bool,
     /// Once set, no more cases are run and those that run are abandoned.
     pub stop: Arc<AtomicBool>,
 }
@@ -104,8 +106,9 @@ impl Replay<'_> {
 
     fn keep(&self, case: u64, run: u64) -> super::pool::Keep {
         let folder = self.evidence.map(|evidence| evidence.join(format!("{case}-{run}")));
+        let keep_all = self.keep_all;
         Box::new(move |verdict| {
-            let folder = folder.clone().filter(|_| verdict.kind.is_finding())?;
+            let folder = folder.clone().filter(|_| keep_all || verdict.kind.is_finding())?;
             fs::create_dir_all(&folder).ok().map(|()| folder)
         })
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Host, Offloads, is_default};
+use super::{Host, Offloads, Rule, Strip, Towards, is_default};
 
 /// How many carriages of one packet (or cell) the random stages of one direction of a link lose or corrupt at the most;
 /// every later carriage passes. The links keep to it, and the expectations of the oracles build on it. Explicit
@@ -210,6 +210,10 @@ pub struct Impairments {
     /// Packets that overtake those before them: they skip the delay.
     #[serde(skip_serializing_if = "is_default")]
     pub reorder: Option<Reorder>,
+    /// What a middlebox does to packets it picks. It loses, doubles and rewrites before the rate, and shifts last, as
+    /// single faults do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
     /// Things done to single packets, one by one. What loses, flips and doubles works before the rate, what shifts works
     /// last: each where the stage of its kind does.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -343,4 +347,45 @@ pub enum Action {
     Late(#[serde(with = "humantime_serde")] Duration),
     /// It takes this much less long than the delay, at least no time.
     Early(#[serde(with = "humantime_serde")] Duration),
+    /// Options are taken out of its TCP header.
+    Strip(Strip),
+    /// The MSS that its SYN offers is lowered to this, in bytes.
+    Clamp(u16),
+    /// It is cut in two, behind this byte of its payload (modulo what leaves a byte for either part), as TSO does: both
+    /// parts carry all its options.
+    Split(u32),
+    /// A byte of its payload, this one or the next that is not 255, is raised by one; the checksum of TCP is put right.
+    Alter(u32),
+    /// It is marked as having met congestion (CE, RFC 3168).
+    Mark,
+    /// A RST in its name, or in the name of its receiver, is sent ahead of it.
+    Reset(Towards),
+    /// It is lost, and its sender gets a RST in the name of its receiver, as a firewall refuses it.
+    Refuse,
+}
+
+impl Action {
+    /// Whether it changes when the packet arrives, and nothing else.
+    pub fn shifts(self) -> bool {
+        matches!(self, Action::Late(_) | Action::Early(_))
+    }
+
+    /// Whether it keeps the packet from its receiver, by a wrong checksum too.
+    pub fn takes(self) -> bool {
+        matches!(self, Action::Drop | Action::Flip(_) | Action::Refuse)
+    }
+
+    /// Whether it changes the bytes of the packet under a right checksum, or adds packets to it.
+    pub fn rewrites(self) -> bool {
+        match self {
+            Action::Strip(_) | Action::Clamp(_) | Action::Split(_) | Action::Alter(_) | Action::Mark => true,
+            Action::Reset(_) | Action::Refuse => true,
+            Action::Drop | Action::Flip(_) | Action::Duplicate | Action::Late(_) | Action::Early(_) => false,
+        }
+    }
+
+    /// Whether it sends a RST.
+    pub fn resets(self) -> bool {
+        matches!(self, Action::Reset(_) | Action::Refuse)
+    }
 }

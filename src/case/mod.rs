@@ -13,6 +13,7 @@ mod events;
 mod host;
 mod io;
 mod link;
+mod middlebox;
 mod names;
 mod paths;
 
@@ -29,6 +30,7 @@ pub use io::{Io, Receiving, Sending};
 pub use link::{
     Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate, Reorder,
 };
+pub use middlebox::{Pick, Removal, Rule, Strip, TcpOption, Towards};
 pub use names::ParseNameError;
 pub use paths::{MAX_PATHS, PathManager, PmEndpoint, SUBFLOWS_DEFAULT, Topology};
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::strategy::{Group, LinkFilter};
 use super::{
     Address, Congestion, Direction, Family, First, Host, LinkId, Pairing, Protocol, Receiving, Second, Sending,
-    Syncookies,
+    Syncookies, TcpOption, Towards,
 };
 
 /// A text that names nothing of its kind.
@@ -82,6 +82,25 @@ named!(Receiving, "way to receive":
     Splice = "splice",
 );
 named!(Syncookies, "setting of SYN cookies": Off = "off", OnOverflow = "on-overflow", Always = "always");
+named!(Towards, "end of a connection": Receiver = "receiver", Sender = "sender", Both = "both");
+named!(TcpOption, "TCP option":
+    Mss = "mss",
+    WindowScale = "window-scale",
+    SackPermitted = "sack-permitted",
+    Sack = "sack",
+    Timestamps = "timestamps",
+    Mptcp = "mptcp",
+    MpCapable = "mp-capable",
+    MpJoin = "mp-join",
+    Dss = "dss",
+    AddAddr = "add-addr",
+    AddAddrEcho = "add-addr-echo",
+    RemoveAddr = "remove-addr",
+    MpPrio = "mp-prio",
+    MpFail = "mp-fail",
+    MpFastclose = "mp-fastclose",
+    MpTcprst = "mp-tcprst",
+);
 named!(LinkFilter, "choice of links": Any = "any", Plain = "plain", Impaired = "impaired");
 named!(Group, "group":
     Chunks = "chunks",
@@ -103,6 +122,7 @@ named!(Group, "group":
     Reorder = "reorder",
     Rate = "rate",
     Outages = "outages",
+    Middlebox = "middlebox",
 );
 
 impl fmt::Display for Pairing {
@@ -147,6 +167,8 @@ mod tests {
         as_in_the_file(&LinkId::CHAIN);
         as_in_the_file(&LinkId::PATHS);
         as_in_the_file(&Direction::BOTH);
+        as_in_the_file(&TcpOption::ALL);
+        as_in_the_file(&[Towards::Receiver, Towards::Sender, Towards::Both]);
         as_in_the_file(&[First::Both, First::Client, First::Server]);
         as_in_the_file(&[Second::AtOnce, Second::AfterEnd]);
         as_in_the_file(&[Congestion::Reno, Congestion::Cubic, Congestion::Bbr]);

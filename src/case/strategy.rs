@@ -12,6 +12,7 @@ mod cost;
 mod draw;
 mod endpoints;
 mod links;
+mod middlebox;
 mod modes;
 mod paths;
 #[cfg(test)]
@@ -67,11 +68,13 @@ pub enum Group {
     Rate,
     /// Outages of a link.
     Outages,
+    /// A middlebox on a link. Drawn beside the other impairments, or alone.
+    Middlebox,
 }
 
 impl Group {
     /// Every group.
-    pub const ALL: [Group; 19] = [
+    pub const ALL: [Group; 20] = [
         Group::Chunks,
         Group::Pauses,
         Group::Buffers,
@@ -91,6 +94,7 @@ impl Group {
         Group::Reorder,
         Group::Rate,
         Group::Outages,
+        Group::Middlebox,
     ];
 
     /// Whether this group impairs links: such a link goes through user space.
@@ -210,12 +214,13 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     let mut place = Draw::new(seed, "place");
     let crossing: Vec<(Host, Host)> = space.hosts.iter().copied().filter(|(client, server)| client != server).collect();
     let kinds: Vec<Group> = space.groups.iter().copied().filter(|group| group.is_impairment()).collect();
+    let (boxes, kinds): (Vec<Group>, Vec<Group>) = kinds.into_iter().partition(|kind| *kind == Group::Middlebox);
     let impaired = match space.links {
         LinkFilter::Plain => false,
         LinkFilter::Any => place.chance(IMPAIRED_SHARE),
         LinkFilter::Impaired => true,
     } && !crossing.is_empty()
-        && !kinds.is_empty();
+        && !(kinds.is_empty() && boxes.is_empty());
     let hosts = place.pick(if impaired { &crossing } else { &space.hosts });
     let pairing = place.pick(&space.pairings);
 
@@ -264,7 +269,12 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         links::offloads(&mut case);
     }
     if impaired {
-        links::impair(&mut case, &kinds);
+        if !kinds.is_empty() {
+            links::impair(&mut case, &kinds);
+        }
+        if !boxes.is_empty() {
+            middlebox::middlebox(&mut case, kinds.is_empty());
+        }
     }
     if several.is_some() {
         if impaired {

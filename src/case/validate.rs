@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{
     Action, Case, Chunks, Direction, Endpoint, FORMAT, Happening, Host, Impairments, Jitter, Knobs, LinkId, Loss,
-    MAX_CARRIAGES, MAX_PATHS, Moment, PathManager, Pattern, PmEndpoint, SocketOptions, Topology,
+    MAX_CARRIAGES, MAX_PATHS, Moment, PathManager, Pattern, PmEndpoint, Rule, SocketOptions, Topology,
 };
 
 /// The most bytes of one direction: 1 GiB.
@@ -48,6 +48,12 @@ pub const MAX_PM_LIMIT: u8 = 8;
 pub const MAX_EVENTS: usize = 64;
 /// The most endpoints of a path manager.
 pub const MAX_PM_ENDPOINTS: usize = 8;
+/// The most rules of one direction of a link.
+pub const MAX_RULES: usize = 16;
+/// The most packets that a rule passes over, or acts on where it is counted.
+pub const MAX_SKIP: u32 = 1 << 20;
+/// The most packets of the stream that a rule takes.
+pub const MAX_TAKEN: u32 = 6;
 /// The most single faults of one direction of a link.
 pub const MAX_FAULTS: usize = 10_000;
 
@@ -329,11 +335,38 @@ impl Check {
         }
         self.count(&format!("{at}.faults"), impairments.faults.len(), MAX_FAULTS);
         for (nth, fault) in impairments.faults.iter().enumerate() {
-            match fault.action {
-                Action::Late(by) => self.lasts(&format!("{at}.faults.{nth}.action.late"), by, MAX_DELAY),
-                Action::Early(by) => self.lasts(&format!("{at}.faults.{nth}.action.early"), by, MAX_DELAY),
-                Action::Drop | Action::Flip(_) | Action::Duplicate => {}
-            }
+            self.action(&format!("{at}.faults.{nth}.action"), fault.action);
+        }
+        self.count(&format!("{at}.rules"), impairments.rules.len(), MAX_RULES);
+        for (nth, rule) in impairments.rules.iter().enumerate() {
+            self.rule(&format!("{at}.rules.{nth}"), rule);
+        }
+    }
+
+    fn action(&mut self, at: &str, action: Action) {
+        match action {
+            Action::Late(by) => self.lasts(&format!("{at}.late"), by, MAX_DELAY),
+            Action::Early(by) => self.lasts(&format!("{at}.early"), by, MAX_DELAY),
+            Action::Clamp(mss) => self.within(&format!("{at}.clamp"), mss, MAXSEG),
+            _ => {}
+        }
+    }
+
+    /// A middlebox that takes all packets for ever is a cut cable, and one that alters many is no test of a checksum.
+    fn rule(&mut self, at: &str, rule: &Rule) {
+        self.action(&format!("{at}.action"), rule.action);
+        self.probability(&format!("{at}.chance"), rule.chance);
+        self.within(&format!("{at}.skip"), rule.skip, 0..=MAX_SKIP);
+        let field = format!("{at}.times");
+        let most = match rule.action {
+            Action::Alter(_) => 1,
+            action if action.takes() && !rule.spares_the_stream() => MAX_TAKEN,
+            Action::Reset(_) => MAX_TAKEN,
+            _ => MAX_SKIP,
+        };
+        match rule.times {
+            Some(times) => self.within(&field, times, 1..=most),
+            None => self.must(most == MAX_SKIP, &field, || format!("is missing: must be between 1 and {most}")),
         }
     }
 

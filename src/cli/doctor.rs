@@ -6,6 +6,7 @@
 mod kernel;
 mod machine;
 mod trial;
+mod uml;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -112,6 +113,10 @@ fn checks(root: &Path, args: &Args) -> Vec<Check> {
         machine::temporary(&std::env::temp_dir()),
         machine::fuzzing(&machine::Tools::of_this_process()),
         trial,
+        uml::kernels(&uml::installed()),
+        uml::world(root, uml::boot()),
+        uml::build(&uml::Workshop::of_this_machine()),
+        uml::gcov(&uml::versions()),
     ]
 }
 

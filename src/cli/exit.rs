@@ -21,6 +21,10 @@ pub const SKIPPED: u8 = 4;
 /// For `git bisect run`: this kernel cannot be judged.
 pub const BISECT_SKIP: u8 = 125;
 
+/// For `git bisect run`: no kernel could be judged, as the command itself is wrong. (It ends the bisection; 2 would call the
+/// kernel bad.)
+pub const BISECT_ABORT: u8 = 128;
+
 /// What a process has that an interrupt ended at once: 128 and the number of SIGINT.
 pub const INTERRUPTED: u8 = 130;
 

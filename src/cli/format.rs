@@ -1,6 +1,6 @@
 //! How `run` and `replay` tell what happens.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -65,6 +65,14 @@ impl Telling {
         match junit.map(Junit::finish) {
             Some(Err(error)) => exit::fail(exit::UNABLE, error),
             _ => code,
+        }
+    }
+
+    /// Where what is for people goes.
+    pub fn people(&self) -> Box<dyn Write> {
+        match self.format() {
+            Format::Human => Box::new(io::stdout()),
+            Format::Ktap | Format::Json => Box::new(io::stderr()),
         }
     }
 

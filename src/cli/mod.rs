@@ -2,6 +2,7 @@
 //!
 //! Results go to standard output, progress and errors to standard error. The exit codes are in [`exit`].
 
+pub mod connect;
 pub mod doctor;
 pub mod exit;
 pub mod kernel;
@@ -44,6 +45,7 @@ enum Command {
     Run(run::Args),
     Replay(replay::Args),
     Shrink(shrink::Args),
+    Connect(connect::Args),
     /// Show a case in words, with its topology
     Show(show::Args),
     /// Build, list, check and remove the kernels of the deterministic world
@@ -54,10 +56,18 @@ enum Command {
 
 /// Runs the program on the arguments of this process.
 pub fn main() -> ExitCode {
+    if let Some(code) = connect::called_by_name() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let code = if error.use_stderr() { exit::USAGE } else { exit::PASSED };
+            let bisects = std::env::args_os().any(|argument| argument == "--bisect");
+            let code = match error.use_stderr() {
+                true if bisects => exit::BISECT_ABORT,
+                true => exit::USAGE,
+                false => exit::PASSED,
+            };
             // Where even this cannot be written there is nobody to tell.
             let _ = error.print();
             return code.into();
@@ -67,6 +77,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Shrink(args)) => shrink::run(args),
+        Some(Command::Connect(args)) => connect::run(args),
         Some(Command::Show(args)) => show::run(args),
         Some(Command::Kernel(args)) => kernel::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),

@@ -10,8 +10,10 @@ use crate::endpoint::plant::Plant;
 use crate::oracle::Kind;
 use crate::report::Event;
 use crate::seed::Seed;
+use crate::world::uml::kernels::{BuildOptions, KernelError};
 
 use super::format::Telling;
+use super::kernel::build;
 use super::options::{self, Filters};
 use super::world::{Wishes, WorldArgs};
 use super::{exit, interrupt};
@@ -42,11 +44,21 @@ pub struct Args {
     #[arg(long, help_heading = "World")]
     check_determinism: bool,
 
+    /// Build a kernel from this tree first, and run the cases on it; only what has changed since the last time is compiled
+    /// [its name: --kernel, or "bisect"]
+    #[arg(long, value_name = "DIR", help_heading = "World")]
+    kernel_source: Option<PathBuf>,
+
     /// Leave the evidence of runs that fail in this folder
     #[arg(long, value_name = "FOLDER")]
     evidence: Option<PathBuf>,
 
-    /// Exit as `git bisect run` wants it: 125 where a case cannot be judged here
+    /// Leave the evidence of every run in this folder, passed or not: captures, sockets, counters
+    #[arg(long, value_name = "FOLDER", conflicts_with = "evidence")]
+    capture: Option<PathBuf>,
+
+    /// Exit as `git bisect run` wants it: 125 where the kernel cannot be built or cannot judge a case, 128 where this
+    /// command is wrong
     #[arg(long)]
     bisect: bool,
 
@@ -69,15 +81,26 @@ const EXAMPLES: &str = "\
 Examples:
   whitewater replay findings/*.toml
   whitewater replay --times 10 findings/corrupt-1a2b3c4d.toml
-  git bisect run whitewater replay --bisect --times 5 finding.toml";
+  whitewater replay --capture kept case.toml; whitewater show --evidence kept/1-1 case.toml
+  git bisect run whitewater replay --bisect --times 5 finding.toml
+  git bisect run whitewater replay --bisect --kernel-source . finding.toml";
+
+/// The name of the kernel of --kernel-source where none is given.
+const BISECT_KERNEL: &str = "bisect";
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> ExitCode {
     let (names, cases) = match args.cases() {
         Ok(cases) => cases,
-        Err(error) => return exit::fail(exit::USAGE, error),
+        Err(error) => return exit::fail(args.code(exit::USAGE), error),
     };
-    let opened = match args.world.open_for(&cases, Wishes { plant: args.plant, check: args.check_determinism }) {
+    let world = match args.built() {
+        Ok(world) => world,
+        Err((code, error)) => return exit::fail(code, error),
+    };
+    let opened = match world
+        .open_for(&cases, Wishes { plant: args.plant, check: args.check_determinism, ..Wishes::default() })
+    {
         Ok(opened) => opened,
         Err(error) => return exit::fail(args.code(error.code()), error),
     };
@@ -92,8 +115,9 @@ pub fn run(args: &Args) -> ExitCode {
     let stop = interrupt::flag(&opened.world);
     let world = Arc::clone(&opened.world);
     let rules = Rules::default();
-    let evidence = args.evidence.as_deref();
-    let replay = Replay { world, rules, cases: &cases, times: args.times, jobs: args.jobs, evidence, stop };
+    let evidence = args.capture.as_deref().or(args.evidence.as_deref());
+    let keep_all = args.capture.is_some();
+    let replay = Replay { world, rules, cases: &cases, times: args.times, jobs: args.jobs, evidence, keep_all, stop };
     let runs = cases.len() as u64 * u64::from(args.times);
     args.telling.tell("whitewater replay", |report| {
         report.event(&Event::ReplayStarted {
@@ -133,8 +157,30 @@ impl Args {
     }
 
     fn code(&self, code: u8) -> u8 {
-        let undecided = !matches!(code, exit::PASSED | exit::FINDING);
-        if self.bisect && undecided { exit::BISECT_SKIP } else { code }
+        match code {
+            exit::PASSED | exit::FINDING => code,
+            exit::USAGE if self.bisect => exit::BISECT_ABORT,
+            _ if self.bisect => exit::BISECT_SKIP,
+            _ => code,
+        }
+    }
+
+    /// Builds the kernel that is to be built first. Returns which world to open.
+    fn built(&self) -> Result<WorldArgs, (u8, String)> {
+        let Some(source) = &self.kernel_source else { return Ok(self.world.clone()) };
+        let name = self.world.kernel().unwrap_or(BISECT_KERNEL);
+        let world = self.world.on_kernel(name).map_err(|error| (self.code(error.code()), error.to_string()))?;
+        let options =
+            BuildOptions { source: Some(source.clone()), name: Some(name.to_owned()), ..BuildOptions::default() };
+        match build::showing_progress(&options) {
+            Ok(_) => Ok(world),
+            // Another commit may build; what this machine lacks it lacks for all of them.
+            Err(error @ (KernelError::Build { .. } | KernelError::Unsuited { .. } | KernelError::Source(_))) => {
+                Err((self.code(exit::UNABLE), error.to_string()))
+            }
+            Err(error) if self.bisect => Err((exit::BISECT_ABORT, error.to_string())),
+            Err(error) => Err((exit::UNABLE, error.to_string())),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `whitewater run`: a campaign.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,11 +9,13 @@ use std::time::Duration;
 use crate::campaign::{self, Campaign, Options, Rules};
 use crate::case::strategy;
 use crate::endpoint::plant::Plant;
+use crate::report;
 use crate::seed::Seed;
+use crate::world::uml::coverage::{self, CoverageError};
 
 use super::format::Telling;
 use super::options::{self, Filters, Shrinking};
-use super::world::{Wishes, WorldArgs};
+use super::world::{Counted, Wishes, WorldArgs};
 use super::{exit, interrupt};
 
 /// How many cases run where nothing else bounds the campaign.
@@ -55,6 +58,15 @@ pub struct Args {
     #[arg(long, help_heading = "World")]
     check_determinism: bool,
 
+    /// Count which lines of net/mptcp and net/ipv4/tcp*.c the kernel executes, and tell them by file at the end: on the
+    /// kernel of `whitewater kernel build --coverage`, uml only
+    #[arg(long, help_heading = "Coverage")]
+    coverage: bool,
+
+    /// Write them as a tracefile of lcov as well; it means --coverage
+    #[arg(long, value_name = "FILE", help_heading = "Coverage")]
+    lcov: Option<PathBuf>,
+
     /// Run so many cases at once; one that waits costs no CPU [default: 8 for each CPU on the host, one for each in uml]
     #[arg(long, value_name = "N", env = "WHITEWATER_JOBS", hide_env_values = true, help_heading = "Running", value_parser = options::jobs)]
     jobs: Option<usize>,
@@ -95,6 +107,7 @@ Examples:
   whitewater run --for 10m --until-finding
   whitewater run --seed 0x1f --pairing 'mptcp>mptcp' --link impaired
   whitewater run --world uml --cases 1000 --check-determinism
+  whitewater run --for 10m --lcov kernel.info
   whitewater run --known cases/known --json >events.jsonl
   whitewater run --format ktap --junit whitewater.xml";
 
@@ -103,7 +116,7 @@ pub fn run(args: &Args) -> ExitCode {
     if let Err(error) = args.filters.check() {
         return exit::fail(exit::USAGE, error);
     }
-    let opened = match args.world.open(Wishes { plant: args.plant, check: args.check_determinism }) {
+    let opened = match args.world.open(args.wishes()) {
         Ok(opened) => opened,
         Err(error) => return exit::fail(error.code(), error),
     };
@@ -132,17 +145,40 @@ pub fn run(args: &Args) -> ExitCode {
             findings: args.findings.clone(),
             known,
             limits: args.shrinking.limits(),
-            why: opened.why,
+            why: opened.why.clone(),
         },
         stop,
     };
-    args.telling.tell("whitewater run", |report| match campaign::run(&campaign, report) {
-        Ok(summary) => summary.exit_code().into(),
-        Err(error) => exit::fail(exit::UNABLE, error),
+    args.telling.tell("whitewater run", |report| {
+        let summary = match campaign::run(&campaign, report) {
+            Ok(summary) => summary,
+            Err(error) => return exit::fail(exit::UNABLE, error),
+        };
+        match opened.coverage.as_ref().map_or(Ok(()), |counted| args.tell(counted)) {
+            Ok(()) => summary.exit_code().into(),
+            Err(error) => exit::fail(exit::UNABLE, error),
+        }
     })
 }
 
 impl Args {
+    fn wishes(&self) -> Wishes {
+        let coverage = self.coverage || self.lcov.is_some();
+        Wishes { plant: self.plant, check: self.check_determinism, coverage }
+    }
+
+    /// Tells which lines were executed.
+    fn tell(&self, counted: &Counted) -> Result<(), CoverageError> {
+        let files = counted.coverage.files(&counted.kernel)?;
+        let table = report::coverage::table(&files, counted.coverage.runs());
+        // Where nobody reads any more, the exit code still says what happened.
+        let _ = self.telling.people().write_all(table.as_bytes());
+        match &self.lcov {
+            Some(path) => coverage::write_lcov(path, &files),
+            None => Ok(()),
+        }
+    }
+
     fn cases(&self) -> Option<u64> {
         let bounded = self.time.is_some() || self.until_finding;
         self.cases.or_else(|| (!bounded).then_some(CASES))

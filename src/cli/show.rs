@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::exit;
-use crate::case::file;
+use crate::case::{Case, file};
+use crate::link::log::read::{self, Captured};
 use crate::observation::Observation;
 use crate::oracle::judge;
-use crate::report::show::{describe, describe_verdict};
+use crate::report::show::{describe, describe_packets, describe_verdict};
 
 /// What an agent calls the observation that it leaves.
 const OBSERVATION: &str = "observation.json";
@@ -20,17 +21,37 @@ const OBSERVATION_MAX: u64 = 64 << 20;
 /// The most files of evidence that are listed.
 const LISTED: usize = 32;
 
-/// Show a case in words, with its topology, and the evidence kept beside it.
+/// The most packet logs that are drawn.
+const LINKS: usize = 16;
+
+/// Show a case in words, with its topology, and the evidence kept beside it: the verdict, and the packets as a ladder.
+///
+/// Regular stretches of a ladder are folded, and a link that did nothing to its packets is left out where another one
+/// did.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The case file
     #[arg(value_name = "FILE")]
     file: PathBuf,
+
+    /// The folder of the evidence [default: the one named as the file, or the one that it lies in]
+    #[arg(long, value_name = "FOLDER")]
+    evidence: Option<PathBuf>,
+
+    /// Show every packet of every link
+    #[arg(long)]
+    all: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  whitewater show findings/stalled-1a2b3c4d.toml | less -S
+  whitewater replay --capture kept case.toml; whitewater show --evidence kept/1-1 case.toml";
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> ExitCode {
-    match text(&args.file) {
+    match text(args) {
         Ok(text) => match io::stdout().write_all(text.as_bytes()) {
             // Whoever closed the pipe has read enough.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -43,23 +64,69 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 /// All that there is to say about a case file.
-fn text(path: &Path) -> Result<String, file::FileError> {
-    let case = file::read(path)?;
+fn text(args: &Args) -> Result<String, file::FileError> {
+    let case = file::read(&args.file)?;
     let mut text = describe(&case);
-    let Some(folder) = evidence(path) else { return Ok(text) };
-    match observation(&folder.join(OBSERVATION)) {
+    let Some(folder) = args.evidence.clone().or_else(|| evidence(&args.file)) else {
+        let name = args.file.display();
+        text.push_str(&format!(
+            "\nno evidence beside it: `whitewater replay --capture FOLDER {name}` leaves it in FOLDER/1-1,\n\
+             and `whitewater show --evidence FOLDER/1-1 {name}` shows it, packets and all\n"
+        ));
+        return Ok(text);
+    };
+    let seen = observation(&folder.join(OBSERVATION));
+    match &seen {
         Ok(Some(seen)) => {
             text.push_str("\nwhat its run showed\n\n");
-            text.push_str(&describe_verdict(&judge(&case, &seen), &case, &seen));
+            text.push_str(&describe_verdict(&judge(&case, seen), &case, seen));
         }
         Ok(None) => {}
         Err(why) => text.push_str(&format!("\n{why}\n")),
     }
+    text.push_str(&packets(&folder, &case, seen.ok().flatten().as_ref(), args.all));
     text.push_str(&format!("\nevidence in {}\n", folder.display()));
     for name in names(&folder) {
         text.push_str(&format!("  {name}\n"));
     }
     Ok(text)
+}
+
+/// The ladders of the links whose packets were kept in `folder`; where something was done to packets, of those links only,
+/// else of the first, unless `all` are wanted.
+fn packets(folder: &Path, case: &Case, seen: Option<&Observation>, all: bool) -> String {
+    let (mut links, mut text) = (Vec::new(), String::new());
+    for path in logs(folder) {
+        match read::read(&path) {
+            Ok(link) if link.packets.is_empty() => {}
+            Ok(link) => links.push(link),
+            Err(error) => text.push_str(&format!("\n{error}\n")),
+        }
+    }
+    let touched = |link: &Captured| link.packets.iter().any(|packet| !packet.is_untouched());
+    let some = links.iter().any(touched);
+    let mut first = true;
+    let (shown, quiet): (Vec<Captured>, Vec<Captured>) =
+        links.into_iter().partition(|link| all || touched(link) || (!some && std::mem::take(&mut first)));
+    if shown.is_empty() {
+        return text;
+    }
+    text.push_str("\nits packets\n\n");
+    text.push_str(&describe_packets(&shown, case, seen, all));
+    if !quiet.is_empty() {
+        let names: Vec<&str> = quiet.iter().map(|link| link.name.as_str()).collect();
+        text.push_str(&format!("\n  nothing was done to the packets of {}: --all shows them\n", names.join(", ")));
+    }
+    text
+}
+
+/// The packet logs in a folder, in order.
+fn logs(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let mut logs: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "pcapng")).collect();
+    logs.sort();
+    logs.truncate(LINKS);
+    logs
 }
 
 /// The folder with the evidence of a case: named as its file without `.toml`, or the one that it lies in.
@@ -114,6 +181,10 @@ mod tests {
     use crate::case::Case;
     use crate::oracle::healthy;
 
+    fn text(file: &Path) -> Result<String, file::FileError> {
+        super::text(&Args { file: file.to_owned(), evidence: None, all: false })
+    }
+
     fn saved(folder: &Path) -> PathBuf {
         let path = folder.join("corrupt-1.toml");
         file::write(&path, &Case::default()).expect("write");
@@ -124,7 +195,7 @@ mod tests {
     fn a_case_alone_is_told_without_evidence() {
         let folder = tempfile::tempdir().expect("tempdir");
         let text = text(&saved(folder.path())).expect("text");
-        assert!(text.contains("sends nothing") && !text.contains("evidence"), "{text}");
+        assert!(text.contains("sends nothing") && text.contains("no evidence beside it"), "{text}");
     }
 
     #[test]

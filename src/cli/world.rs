@@ -8,6 +8,7 @@ use crate::case::Case;
 use crate::endpoint::plant::Plant;
 use crate::net::features;
 use crate::world::host::{HostOptions, HostWorld};
+use crate::world::uml::coverage::Coverage;
 use crate::world::uml::kernels::{Kernel, KernelError, Store};
 use crate::world::uml::{UmlOptions, UmlWorld};
 use crate::world::{World, WorldError};
@@ -48,6 +49,8 @@ pub struct Wishes {
     pub plant: Option<Plant>,
     /// Each case runs twice and has to be the same run.
     pub check: bool,
+    /// The lines that the kernel executes are counted.
+    pub coverage: bool,
 }
 
 /// A world that is open.
@@ -58,6 +61,16 @@ pub struct Opened {
     pub why: String,
     /// How many cases run at once where nobody says.
     pub jobs: usize,
+    /// The lines that its kernel executes, where they are counted.
+    pub coverage: Option<Counted>,
+}
+
+/// The lines that a kernel executes.
+pub struct Counted {
+    /// Whose.
+    pub kernel: Kernel,
+    /// How often.
+    pub coverage: Arc<Coverage>,
 }
 
 /// Why there is no world: with the exit code that says so.
@@ -88,6 +101,19 @@ impl fmt::Debug for Opened {
 }
 
 impl WorldArgs {
+    /// The same flags, for this kernel. An error where they ask for the host's.
+    pub fn on_kernel(&self, name: &str) -> Result<WorldArgs, OpenError> {
+        match self.kind {
+            Kind::Host => Err(OpenError::Flags("--kernel-source builds a kernel for --world uml, not for the host's")),
+            Kind::Auto | Kind::Uml => Ok(WorldArgs { kind: Kind::Uml, kernel: Some(name.to_owned()) }),
+        }
+    }
+
+    /// The kernel that is asked for by name.
+    pub fn kernel(&self) -> Option<&str> {
+        self.kernel.as_deref()
+    }
+
     /// Opens the world that the flags ask for.
     ///
     /// Opening the host's forks, so the fewer threads there are, the better.
@@ -95,6 +121,12 @@ impl WorldArgs {
         match (self.kind, &self.kernel) {
             (Kind::Host, Some(_)) => {
                 Err(OpenError::Flags("--kernel names a kernel of the uml world: leave it out, or --world host"))
+            }
+            (Kind::Host, None) if wishes.coverage => {
+                Err(OpenError::Flags("--coverage needs --world uml: this machine's kernel counts no lines"))
+            }
+            (Kind::Auto | Kind::Uml, None) if wishes.coverage => {
+                uml(Store::of_this_user()?.find_counting()?, wishes, String::new())
             }
             (Kind::Host, None) => host(wishes, String::new()),
             (Kind::Uml, name) => uml(Store::of_this_user()?.find(name.as_deref())?, wishes, String::new()),
@@ -137,17 +169,20 @@ fn host(wishes: Wishes, why: String) -> Result<Opened, OpenError> {
         return Err(OpenError::Flags("--check-determinism needs --world uml: in real time no run is like the last"));
     }
     let world = HostWorld::new(HostOptions { plant: wishes.plant, ..HostOptions::default() })?;
-    Ok(Opened { world: Arc::new(world), why, jobs: options::default_jobs() })
+    Ok(Opened { world: Arc::new(world), why, jobs: options::default_jobs(), coverage: None })
 }
 
 fn uml(kernel: Kernel, wishes: Wishes, why: String) -> Result<Opened, OpenError> {
-    let world =
-        UmlWorld::with(kernel, UmlOptions { plant: wishes.plant, check: wishes.check, ..UmlOptions::default() })?;
+    let coverage = wishes.coverage.then(|| Arc::new(Coverage::new()));
+    let options =
+        UmlOptions { plant: wishes.plant, check: wishes.check, coverage: coverage.clone(), ..UmlOptions::default() };
+    let world = UmlWorld::with(kernel.clone(), options)?;
     // A kernel that does not start here is better known now than from every case.
     world.boot()?;
     // A kernel computes all the time: more of them than CPUs would only be in each other's way.
     let jobs = world.cpus();
-    Ok(Opened { world: Arc::new(world), why, jobs })
+    let coverage = coverage.map(|coverage| Counted { kernel, coverage });
+    Ok(Opened { world: Arc::new(world), why, jobs, coverage })
 }
 
 impl Opened {

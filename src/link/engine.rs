@@ -10,6 +10,7 @@ use super::identity::{Identifier, Identity};
 use super::log::{Log, Record};
 use super::packet::View;
 use super::pipeline::{self, Due, Pipeline};
+use super::rewrite::Rewritten;
 use super::sabotage::TwoLosses;
 use super::stage::{Fate, Lost, Nanos, Parcel};
 
@@ -18,6 +19,7 @@ pub const BLOCK: &str = "block";
 
 /// One link, both directions.
 pub struct Engine {
+    id: LinkId,
     identifier: Identifier,
     /// The names of the packet at hand.
     identity: Identity,
@@ -45,6 +47,7 @@ impl Engine {
     pub fn new(seed: Seed, id: LinkId, link: &Link) -> Engine {
         let lane = |direction| Pipeline::new(seed, id, direction, link.impairments(direction));
         Engine {
+            id,
             identifier: Identifier::new(),
             identity: Identity::default(),
             lanes: Direction::BOTH.map(lane),
@@ -60,7 +63,7 @@ impl Engine {
     }
 
     /// Takes a packet that came at `now`. Returns how many times the caller has to send `frame`, which may have been
-    /// damaged, on at once; what has to wait is kept.
+    /// damaged, on at once; what has to wait is kept, and so is everything that comes of a packet that is rewritten.
     pub fn offer(&mut self, direction: Direction, now: Nanos, frame: &mut [u8]) -> usize {
         let first = *self.first.get_or_insert(now);
         let view = View::of(frame);
@@ -71,6 +74,9 @@ impl Engine {
             length: frame.len(),
             units: &self.identity.units,
             flippable: view.flippable.clone(),
+            segment: view.segment.as_ref(),
+            sequence: self.identity.sequence,
+            frame,
         };
         let fate = lane.decide(&parcel);
         let (due, copy) = fate.due();
@@ -79,6 +85,10 @@ impl Engine {
         let payload = view.segment.as_ref().map_or(0, |segment| segment.payload as usize);
         if let Some(saboteurs) = &mut self.sabotage {
             saboteurs[direction as usize].see(&self.identity, fate.lost.is_some(), payload, frame);
+        }
+        if fate.is_rewritten() {
+            self.rewrite(direction, now, frame, &fate, tag);
+            return 0;
         }
         if fate.lost.is_some() {
             return 0;
@@ -102,6 +112,21 @@ impl Engine {
         self.identifier.identify(direction, &view, frame, &mut self.identity);
         let fate = Fate { lost: Some(Lost::By(BLOCK)), lost_for: 1, ..Fate::default() };
         self.log.push(Record::new(now, direction, &self.identity, &view, frame, fate, now));
+    }
+
+    /// Keeps what becomes of a packet that a middlebox rewrites, until it is due.
+    fn rewrite(&mut self, direction: Direction, now: Nanos, frame: &[u8], fate: &Fate, tag: u64) {
+        let first = self.first.unwrap_or(now);
+        let (due, copy) = fate.due();
+        let Rewritten { onward, back } = pipeline::rewrite(frame, fate, self.id);
+        let dues = [Some(due), copy].into_iter().flatten();
+        let onward = dues.flat_map(|due| onward.iter().map(move |frame| (direction, first + due, frame)));
+        let back = back.iter().map(|frame| (direction.reverse(), now, frame));
+        for (direction, due, frame) in onward.chain(back) {
+            if !self.lanes[direction as usize].keep(due, frame, tag) {
+                self.log.lost_here(tag);
+            }
+        }
     }
 
     /// The next packet in `direction` that is due by `now`.

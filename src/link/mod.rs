@@ -4,9 +4,11 @@ mod capture;
 pub mod engine;
 pub mod identity;
 pub mod log;
+pub mod options;
 pub mod packet;
 pub mod pipeline;
 mod relay;
+pub mod rewrite;
 mod sabotage;
 #[cfg(test)]
 mod sample;

@@ -8,6 +8,8 @@ use crate::case::{Direction, Fault, Impairments, LinkId};
 use crate::seed::Seed;
 
 use super::identity::{UNCOUNTED, Unit};
+use super::packet::View;
+use super::rewrite::{self, Rewritten};
 use super::stage::{self, Fate, Nanos, Parcel, Stage, corrupt};
 
 /// How many packets may be under way at once in one direction. A TCP window of 6 MiB in the smallest usual segments is
@@ -157,11 +159,23 @@ impl Pipeline {
     }
 }
 
-/// Does to the frame what was decided for its bytes.
+/// Flips the bit that was decided on.
 pub fn damage(frame: &mut [u8], fate: &Fate) {
     if let Some((bit, _)) = fate.flip {
         corrupt::flip(frame, bit);
     }
+}
+
+/// Rewrites `frame` as was decided, and then flips the bit that was decided on, in the first packet that goes on.
+pub fn rewrite(frame: &[u8], fate: &Fate, link: LinkId) -> Rewritten {
+    let actions = fate.changes.iter().flatten().map(|change| change.action);
+    let mut rewritten = rewrite::rewrite(frame, fate.lost.is_some(), actions);
+    if let (Some((bit, _)), Some(first)) = (fate.flip, rewritten.onward.first_mut())
+        && let Some(bit) = corrupt::settle(bit, &View::of(first).flippable, link)
+    {
+        corrupt::flip(first, bit);
+    }
+    rewritten
 }
 
 #[cfg(test)]
@@ -210,7 +224,7 @@ mod tests {
     fn a_healed_link_harms_nothing() {
         let mut pipeline = pipeline(&Impairments { loss: Some(Loss::Independent(1.0)), ..Impairments::default() });
         let units = [Unit { flow: 0, packet: Packet::Syn, carriage: 0 }];
-        let parcel = Parcel { now: 5, length: 60, units: &units, flippable: 0..0 };
+        let parcel = Parcel::bare(5, 60, &units);
         assert!(pipeline.decide(&parcel).lost.is_some());
         pipeline.heal();
         assert_eq!(pipeline.decide(&parcel), Fate::of(&parcel));
@@ -252,7 +266,7 @@ mod tests {
                 delay: ms(delay),
                 jitter: jitter.map(|most| Jitter::Uniform(ms(most))),
                 reorder: reorder.map(|(probability, correlation, gap)| Reorder { probability, correlation, gap }),
-                faults: Vec::new(),
+                ..Impairments::default()
             }
         }
     }
@@ -270,7 +284,7 @@ mod tests {
             let run = |pipeline: &mut Pipeline| -> Vec<_> {
                 packets.iter().enumerate().map(|(index, units)| {
                     let (now, length) = (index as u64 * 400_000, units.len() * 1500);
-                    let parcel = Parcel { now, length, units, flippable: 0..length as u32 * 8 };
+                    let parcel = Parcel::bare(now, length, units);
                     outcome(&pipeline.decide(&parcel))
                 }).collect()
             };

@@ -233,8 +233,8 @@ impl Links {
                 healed = true;
                 self.wires.iter_mut().for_each(|wire| wire.engine.heal());
             }
-            self.turn();
-            match self.wait(&mut ports, woken.as_fd()) {
+            let timeout = self.turn();
+            match self.wait(&mut ports, woken.as_fd(), timeout) {
                 Ok(true) => {
                     // The flags above say what it is about.
                     let _ = woken.read(&mut [0; 16]);
@@ -246,13 +246,19 @@ impl Links {
                     break;
                 }
             }
-            ports.retain_mut(|port| !std::mem::take(&mut port.ready) || self.pump(port, &mut buffer));
+            if ports.iter().any(|port| port.ready) {
+                // All that waits now came by now. A clock read for each frame would cost a guest as much as the frame.
+                let now = self.now();
+                ports.retain_mut(|port| !std::mem::take(&mut port.ready) || self.pump(port, now, &mut buffer));
+            }
         }
         self.finish()
     }
 
-    /// Sends what is due, and looks at captures where it is time to.
-    fn turn(&mut self) {
+    /// Sends what is due, and looks at captures where it is time to. Says how long nothing more is to be done, where that
+    /// is bounded.
+    fn turn(&mut self) -> Option<Nanos> {
+        self.next()?;
         let now = self.now();
         for wire in &mut self.wires {
             wire.flush(now);
@@ -260,18 +266,23 @@ impl Links {
         for capture in self.captures.iter_mut().filter_map(|(_, capture)| capture.as_mut()) {
             self.control.packets.fetch_add(capture.look(now), Ordering::Relaxed);
         }
+        self.next().map(|next| next.saturating_sub(now))
     }
 
-    /// Waits until a port is ready, the next packet is due, or somebody wakes the thread up; true for the last.
-    fn wait(&self, ports: &mut [Port], woken: BorrowedFd<'_>) -> Result<bool, Errno> {
+    /// When the next packet is due, or the next look at a capture.
+    fn next(&self) -> Option<Nanos> {
+        let due = self.wires.iter().filter_map(|wire| wire.engine.next_due());
+        let looks = self.captures.iter().filter_map(|(_, capture)| capture.as_ref()).map(Capture::next);
+        due.chain(looks).min()
+    }
+
+    /// Waits until a port is ready, the time is over, or somebody wakes the thread up; true for the last.
+    fn wait(&self, ports: &mut [Port], woken: BorrowedFd<'_>, timeout: Option<Nanos>) -> Result<bool, Errno> {
         let mut polled: Vec<PollFd<'_>> = std::iter::once(woken)
             .chain(ports.iter().map(|port| self.wires[port.wire].source(port.direction)))
             .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
             .collect();
-        let due = self.wires.iter().filter_map(|wire| wire.engine.next_due());
-        let looks = self.captures.iter().filter_map(|(_, capture)| capture.as_ref()).map(Capture::next);
-        let timeout = due.chain(looks).min().map(|at| timespec(at.saturating_sub(self.now())));
-        ppoll(&mut polled, timeout, None)?;
+        ppoll(&mut polled, timeout.map(timespec), None)?;
         let is_ready = |polled: &PollFd<'_>| polled.revents().is_some_and(|events| !events.is_empty());
         for (port, polled) in ports.iter_mut().zip(&polled[1..]) {
             port.ready = is_ready(polled);
@@ -279,9 +290,9 @@ impl Links {
         Ok(is_ready(&polled[0]))
     }
 
-    /// Reads frames from a port and lets the link decide. False once nothing can be read from it any more.
-    fn pump(&mut self, port: &Port, buffer: &mut [u8]) -> bool {
-        let began = self.began.0;
+    /// Reads frames from a port, which all come at `now`, and lets the link decide. False once nothing can be read from
+    /// it any more.
+    fn pump(&mut self, port: &Port, now: Nanos, buffer: &mut [u8]) -> bool {
         let wire = &mut self.wires[port.wire];
         let mut packets = 0;
         let alive = loop {
@@ -298,7 +309,6 @@ impl Links {
                     break false;
                 }
                 Ok(length) => {
-                    let now = began.elapsed().as_nanos() as Nanos;
                     wire.fragile = self.control.fragile.load(Ordering::Acquire) & bit(wire.id) != 0;
                     if self.control.blocked.load(Ordering::Acquire) & bit(wire.id) != 0 {
                         wire.engine.swallow(port.direction, now, &buffer[..length]);

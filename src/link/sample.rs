@@ -18,6 +18,8 @@ pub struct Sample {
     fin: bool,
     rst: bool,
     v6: bool,
+    /// Options, and how many bytes of them count.
+    options: ([u8; 40], usize),
 }
 
 const PLAIN: Sample = Sample {
@@ -29,6 +31,7 @@ const PLAIN: Sample = Sample {
     fin: false,
     rst: false,
     v6: false,
+    options: ([0; 40], 0),
 };
 
 /// From the client: a SYN.
@@ -62,6 +65,13 @@ impl Sample {
         Sample { v6: true, ..self }
     }
 
+    /// The same with TCP options, as they are on the wire.
+    pub fn options(self, options: &[u8]) -> Sample {
+        let mut all = [0; 40];
+        all[..options.len()].copy_from_slice(options);
+        Sample { options: (all, options.len()), ..self }
+    }
+
     /// The same between other ports.
     pub fn ports(self, client: u16, server: u16) -> Sample {
         Sample { ports: (client, server), ..self }
@@ -92,6 +102,8 @@ impl Sample {
         if self.rst {
             tcp = tcp.rst();
         }
+        let (options, length) = self.options;
+        let tcp = tcp.options_raw(&options[..length]).expect("options of a sample fit");
         let payload: Vec<u8> = (0..self.payload).map(|index| index as u8).collect();
         let mut frame = Vec::new();
         tcp.write(&mut frame, &payload).expect("a sample is a valid packet");

@@ -1,6 +1,6 @@
 //! Whether the bytes that arrived are the bytes that were sent: Corrupt, Truncated, Extra.
 
-use super::{BOTH, Kind, Run, Verdict, errors};
+use super::{BOTH, Kind, Run, Verdict, errors, fallback, middlebox};
 use crate::payload::{Damage, Mismatch, Sender};
 
 /// Looks at what either endpoint received. Wrong bytes in the middle come before a wrong length: they may cause it.
@@ -17,6 +17,7 @@ fn stream(run: &Run<'_>, sender: Sender) -> Option<Verdict> {
     let Mismatch { kind, offset, length, expected, received, .. } = &mismatch;
     match kind {
         Damage::Truncated if broke_off(run, sender) => None,
+        _ if *length == 1 && passed_altered(run, sender) => None,
         Damage::Truncated => {
             let what = format!("{direction} ended after {received} of {expected} bytes");
             Some(Verdict::of(Kind::Truncated, &direction, what))
@@ -37,6 +38,18 @@ fn stream(run: &Run<'_>, sender: Sender) -> Option<Verdict> {
 /// that its peer is gone did not fail by itself: no end of stream comes from it then, so the receiver saw one before.
 fn broke_off(run: &Run<'_>, sender: Sender) -> bool {
     run.story(sender).error.as_ref().is_some_and(|error| !errors::follows(error))
+}
+
+/// Whether a byte of the stream of `sender` may arrive as a middlebox has altered it.
+///
+/// TCP has no means against it. MPTCP with checksums notices, and then either resets the subflow, or, where the connection
+/// has no other and can do without MPTCP, falls back to TCP, and passes on what came (RFC 8684, section 3.7: the
+/// middlebox may have meant it). Where it has noticed nothing, a wrong byte is its fault.
+fn passed_altered(run: &Run<'_>, sender: Sender) -> bool {
+    let checked =
+        run.case.is_mptcp() && BOTH.iter().any(|&side| run.case.knobs(run.endpoint(side).host).mptcp_checksum);
+    let noticed = run.counter(sender.peer(), "MPTcpExt.DataCsumErr") > 0;
+    middlebox::alter(run.case) && (!checked || noticed || fallback::at_the_handshake(run))
 }
 
 /// A wrong length that nobody named: the receiver saw the end of the stream elsewhere than after its last byte.

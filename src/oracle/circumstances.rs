@@ -4,7 +4,7 @@
 //! nothing to do with MPTCP may show on such a connection too; so shrinking does not hold on to circumstances
 //! ([`Verdict::resembles`]), while grouping does.
 
-use super::{BOTH, Kind, Run, Verdict};
+use super::{BOTH, Kind, Run, Verdict, middlebox};
 use crate::payload::Sender;
 
 /// Adds them to a verdict about the transfer itself.
@@ -15,6 +15,7 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
     );
     let found = [
         (falls_back(run), "fallen back to TCP"),
+        (falls_back(run) && meets_middlebox(run), "middlebox against DSS"),
         (rests_on_cookie(run), "SYN cookie"),
         (verdict.kind == Kind::Stalled && waits_for_low_water(run), "SO_RCVLOWAT on MPTCP"),
     ];
@@ -23,8 +24,13 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
 }
 
 /// Whether an MPTCP socket carries its connection over plain TCP, for whatever reason.
-fn falls_back(run: &Run<'_>) -> bool {
+pub fn falls_back(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| run.story(side).mptcp.is_some_and(|state| state.fallback))
+}
+
+/// Whether a middlebox may make one end fall back to TCP while the other knows nothing of it.
+fn meets_middlebox(run: &Run<'_>) -> bool {
+    middlebox::strip_midway(run.case) || middlebox::alter(run.case)
 }
 
 /// Whether a reader on an MPTCP socket wants to be woken for so many bytes at once only.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{budget, losses, silence};
+use super::{budget, losses, middlebox, silence};
 use crate::case::{Action, Case, Family, Impairments};
 use crate::observation::CallError;
 
@@ -25,6 +25,10 @@ pub struct Expectation {
     pub may_fall_back: bool,
     /// Whether the kernel may give up the connection (ETIMEDOUT and what follows from it).
     pub may_time_out: bool,
+    /// Whether something on the way may reset the connection.
+    pub may_be_cut: bool,
+    /// Whether options of MPTCP may be missing where it can only answer with a RST.
+    pub may_reset: bool,
     /// Whether a packet damaged on the way may draw an ICMPv6 error that ends the connect.
     pub may_fail_to_connect: bool,
 }
@@ -49,6 +53,8 @@ impl Expectation {
             settle: settle(case),
             may_fall_back: may_fall_back(case),
             may_time_out: silence::blackout(case) > KERNEL_PATIENCE,
+            may_be_cut: middlebox::cut(case),
+            may_reset: middlebox::strip_midway(case) || middlebox::alter(case),
             may_fail_to_connect: may_fail_to_connect(case),
         }
     }
@@ -62,6 +68,8 @@ impl Expectation {
         match error.errno.as_str() {
             // A host that has given up answers what still arrives with a RST.
             "ETIMEDOUT" | "ECONNRESET" | "EPIPE" if self.may_time_out => true,
+            "ECONNRESET" | "EPIPE" | "ENOTCONN" | "ECONNREFUSED" | "ECONNABORTED" if self.may_be_cut => true,
+            "ECONNRESET" | "EPIPE" | "ENOTCONN" | "EBADMSG" if self.may_reset => true,
             "EHOSTUNREACH" | "EPROTO" | "ENETUNREACH" | "ECONNREFUSED" | "EMSGSIZE" | "EACCES" => {
                 self.may_fail_to_connect && error.call == "connect"
             }
@@ -89,6 +97,7 @@ fn may_fall_back(case: &Case) -> bool {
             || impairments.duplicate > 0.0
             || !impairments.outages.is_empty()
             || !impairments.faults.is_empty()
+            || middlebox::disturb_mptcp(impairments)
     };
     !case.is_mptcp()
         || case.cpus > 1
@@ -107,6 +116,7 @@ fn may_fail_to_connect(case: &Case) -> bool {
     let flips = |impairments: &Impairments| {
         (impairments.corrupt > 0.0 && !impairments.spare_handshake)
             || impairments.faults.iter().any(|fault| matches!(fault.action, Action::Flip(_)))
+            || impairments.rules.iter().any(|rule| matches!(rule.action, Action::Flip(_)))
     };
     case.family == Family::V6 && losses::directions(case).any(|impairments| flips(&impairments))
 }

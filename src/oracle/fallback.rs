@@ -31,6 +31,14 @@ pub fn too_slow(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| run.counter(side, "TcpExt.TCPSynRetrans") > 0)
 }
 
+/// Whether the connection was TCP before any data could be checked.
+pub fn at_the_handshake(run: &Run<'_>) -> bool {
+    const HANDSHAKE: [&str; 4] =
+        ["MPCapableFallbackACK", "MPCapableFallbackSYNACK", "MPCapableDataFallback", "MPFallbackTokenInit"];
+    let counted = |side| HANDSHAKE.iter().any(|sign| run.counter(side, &format!("MPTcpExt.{sign}")) > 0);
+    BOTH.into_iter().any(counted)
+}
+
 /// What the socket itself said.
 fn reported(run: &Run<'_>, side: Sender) -> Option<Verdict> {
     let state = run.story(side).mptcp?;

@@ -14,6 +14,9 @@ pub fn observation(case: &Case) -> Observation {
     };
     count(case.client.host, "Tcp.ActiveOpens", 1 + i64::from(case.refusals));
     count(case.server.host, "Tcp.PassiveOpens", 1);
+    if case.client.protocol == Protocol::Mptcp {
+        count(case.client.host, "MPTcpExt.MPCapableSYNTX", 1);
+    }
     if case.is_mptcp() {
         count(case.server.host, "MPTcpExt.MPCapableSYNRX", 1);
         count(case.server.host, "MPTcpExt.MPCapableACKRX", 1);

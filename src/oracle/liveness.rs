@@ -2,17 +2,25 @@
 
 use std::time::Duration;
 
-use super::{Kind, Run, Verdict};
-use crate::observation::{End, Story};
+use super::{Kind, Run, Verdict, circumstances, middlebox};
+use crate::observation::{End, Hang, Story};
 
 /// Looks at a run in which no byte moved for longer than the case's patience.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
-    let End::Stalled { idle } = run.seen.end else { return None };
+    let idle = match &run.seen.end {
+        End::Stalled { idle } => *idle,
+        End::KernelHung(hang) => return Some(hung(hang)),
+        _ => return None,
+    };
     if let Some(late) = too_late(run) {
         let late = humantime::format_duration(late);
         return Some(Verdict::skip(&format!(
             "nothing moved, but a link itself was late by {late}: the machine is too busy"
         )));
+    }
+    if middlebox::strip_midway(run.case) && !circumstances::falls_back(run) {
+        // Without its options MPTCP can neither go on nor end, and nothing tells it so.
+        return Some(Verdict::skip("nothing moved, but a middlebox took options that MPTCP cannot go on without"));
     }
     let (client, server) = (place(&run.seen.client), place(&run.seen.server));
     let what = format!(
@@ -24,6 +32,21 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
         run.seen.server.received,
     );
     Some(Verdict::of(Kind::Stalled, &format!("client {client}, server {server}"), what))
+}
+
+/// A kernel that hung.
+fn hung(hang: &Hang) -> Verdict {
+    let (looks, what) = match hang {
+        Hang::Computes { cpu } => {
+            let cpu = humantime::format_duration(Duration::from_secs(cpu.as_secs()));
+            ("the kernel computes for ever", format!("the kernel computed for {cpu} without letting any time pass"))
+        }
+        Hang::Holds { thread, place } => {
+            let looks = format!("a call of the {thread} never came back from {place}");
+            return Verdict::of(Kind::Stalled, &looks, looks.clone());
+        }
+    };
+    Verdict::of(Kind::Stalled, looks, what)
 }
 
 /// Where an endpoint stood.
@@ -70,6 +93,16 @@ mod tests {
             (Kind::Stalled, "Stalled: client writing, server reading")
         );
         assert!(verdict.what.starts_with("no byte moved for 4s 300ms while"), "{}", verdict.what);
+    }
+
+    #[test]
+    fn a_kernel_that_hung_is_a_stall_of_its_own() {
+        let verdict = |hang| stalled(|seen| *seen = Observation::of_nothing(End::KernelHung(hang), "7.2.13".into()));
+        let computes = verdict(Hang::Computes { cpu: Duration::from_millis(25_170) });
+        assert_eq!(computes.signature, "Stalled: the kernel computes for ever");
+        assert_eq!(computes.what, "the kernel computed for 25s without letting any time pass");
+        let holds = verdict(Hang::Holds { thread: "client".into(), place: "lock_sock_nested".into() });
+        assert_eq!(holds.signature, "Stalled: a call of the client never came back from lock_sock_nested");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::case::{Action, Case, Direction, Fault, Impairments, Loss, MAX_CARRIAGES, Packet};
+use crate::case::{Case, Direction, Fault, Impairments, Loss, MAX_CARRIAGES, Packet, Rule};
 
 /// The most carriages in a row that anything waits for before the links are healed: 0.2 s doubled so often is 25 s.
 const MOST: u32 = 6;
@@ -56,15 +56,22 @@ fn row(case: &Case, takes: impl Fn(&Impairments) -> bool) -> u32 {
         0 => 0,
         some => MAX_CARRIAGES + some - 1,
     };
-    let planned: u32 = directions(case).map(|impairments| planned(&impairments.faults)).sum();
+    let planned: u32 =
+        directions(case).map(|impairments| planned(&impairments.faults) + ruled(&impairments.rules)).sum();
     (chance + planned).min(MOST)
+}
+
+/// How many carriages of one packet rules take. What they pick may always be the same one.
+fn ruled(rules: &[Rule]) -> u32 {
+    let taking = rules.iter().filter(|rule| rule.action.takes() && !rule.spares_the_stream());
+    taking.map(|rule| rule.times.unwrap_or(MOST)).sum()
 }
 
 /// How many carriages of one packet explicit faults take. Faults name cells and other packets; a real packet can be two
 /// of them at once (it may start two cells), so the two that are hit most count.
 fn planned(faults: &[Fault]) -> u32 {
     let mut hits: BTreeMap<(u32, Packet), u32> = BTreeMap::new();
-    for fault in faults.iter().filter(|fault| matches!(fault.action, Action::Drop | Action::Flip(_))) {
+    for fault in faults.iter().filter(|fault| fault.action.takes()) {
         *hits.entry((fault.flow, fault.packet)).or_default() += 1;
     }
     let mut counts: Vec<u32> = hits.into_values().collect();
@@ -77,7 +84,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::case::{Host, Link, LinkId, Outage, Rate};
+    use crate::case::{Action, Host, Link, LinkId, Outage, Pick, Rate, TcpOption};
 
     fn across(links: usize, impairments: &Impairments) -> Case {
         let mut case = Case::default();
@@ -136,6 +143,16 @@ mod tests {
     fn an_outage_takes_packets_too() {
         let outages = vec![Outage { from: Duration::ZERO, to: Duration::from_secs(1) }];
         assert!(any(&across(1, &Impairments { outages, ..Impairments::default() })));
+    }
+
+    #[test]
+    fn rules_take_as_many_as_they_say() {
+        let rule = Rule { times: Some(3), ..Rule::always(Pick::Fin, Action::Drop) };
+        let addresses = Rule::always(Pick::Carries(TcpOption::AddAddr), Action::Drop);
+        let mark = Rule::always(Pick::Any, Action::Mark);
+        assert_eq!(ruled(&[rule.clone(), addresses, mark.clone()]), 3);
+        assert!(any(&across(1, &Impairments { rules: vec![rule], ..Impairments::default() })));
+        assert!(!any(&across(1, &Impairments { rules: vec![mark], ..Impairments::default() })));
     }
 
     #[test]

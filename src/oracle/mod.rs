@@ -19,6 +19,7 @@ mod joins;
 mod leftovers;
 mod liveness;
 mod losses;
+mod middlebox;
 #[cfg(test)]
 mod properties;
 mod silence;

@@ -68,7 +68,8 @@ fn one_way(impairments: &Impairments) -> Duration {
         // Beyond six standard deviations: once in a billion packets.
         Some(Jitter::Normal(deviation)) => deviation * 6,
     };
-    let late = impairments.faults.iter().filter_map(|fault| match fault.action {
+    let faults = impairments.faults.iter().map(|fault| fault.action);
+    let late = faults.chain(impairments.rules.iter().map(|rule| rule.action)).filter_map(|action| match action {
         Action::Late(by) => Some(by),
         _ => None,
     });

@@ -1,5 +1,6 @@
 //! Reports: consumers of the one stream of events that a campaign tells.
 
+pub mod coverage;
 pub mod event;
 pub mod json;
 pub mod junit;

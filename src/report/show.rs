@@ -4,11 +4,14 @@
 
 mod chain;
 mod finding;
+mod ladder;
+mod middlebox;
 mod paths;
 mod phrase;
 mod transfer;
 
 use crate::case::Case;
+use crate::link::log::read::Captured;
 use crate::observation::Observation;
 use crate::oracle::Verdict;
 
@@ -28,6 +31,21 @@ pub fn describe(case: &Case) -> String {
 /// counted, and the sockets that matter.
 pub fn describe_verdict(verdict: &Verdict, case: &Case, seen: &Observation) -> String {
     tame(&finding::describe(verdict, case, seen))
+}
+
+/// The packets of a run as ladders, one for each of `links` that carried any, on one axis of time; then how both endpoints
+/// ended. `all`: no packet is folded away.
+pub fn describe_packets(links: &[Captured], case: &Case, seen: Option<&Observation>, all: bool) -> String {
+    let role = |host: &str| {
+        let ends = [("client", case.client.host), ("server", case.server.host)];
+        ends.into_iter().find(|(_, at)| at.to_string() == host).map(|(role, _)| role)
+    };
+    let mut text = ladder::draw(links, &role, all);
+    if let Some(seen) = seen {
+        text.push('\n');
+        text.push_str(&finding::ends(case, seen));
+    }
+    tame(&text)
 }
 
 /// Takes control characters out: a file from a stranger must not steer the terminal.

@@ -52,7 +52,8 @@ pub fn verdicts(summary: &Summary) -> String {
     format!("{}\n{rate}{shrinking}", table.trim_fmt())
 }
 
-fn plain() -> Table {
+/// A table without borders.
+pub(super) fn plain() -> Table {
     let line = LineStyle::none().fill('─').junction('─');
     let mut table = Table::new();
     table.load_style(TableStyle::new().header_separator(line));

@@ -5,6 +5,8 @@ pub mod ethtool;
 pub mod map;
 pub mod packet;
 pub mod process;
+pub mod signal;
+pub mod socket;
 pub mod sockopt;
 pub mod tun;
 pub mod uml;

@@ -1,6 +1,9 @@
 //! What the scenarios share: the program, run as a user would run it.
 #![allow(dead_code, reason = "each scenario is a program of its own and uses its part of this")]
 
+pub mod pair;
+pub mod selftests;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;

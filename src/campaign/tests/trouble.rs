@@ -122,6 +122,7 @@ fn a_replay_tells_every_run_in_order() {
         times: 5,
         jobs: 4,
         evidence: Some(folder.path()),
+        keep_all: false,
         stop: Arc::default(),
     };
     let mut told = Vec::new();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::case::{
     Action, Address, Case, Chunks, Congestion, Direction, Endpoint, Event, Family, First, Happening, Host, Impairments,
-    Io, Jitter, Knobs, Link, Loss, Moment, Offloads, PathManager, Pattern, PmEndpoint, Protocol, Receiving, Second,
-    Sending, SocketOptions, Syncookies, Topology,
+    Io, Jitter, Knobs, Link, Loss, Moment, Offloads, PathManager, Pattern, Pick, PmEndpoint, Protocol, Receiving,
+    Removal, Rule, Second, Sending, SocketOptions, Strip, Syncookies, Topology, Towards,
 };
 
 /// What each thing that is not plain weighs, whatever its number: more than any number does.
@@ -207,13 +207,8 @@ fn impairments(impairments: &Impairments) -> u128 {
     let reorder = impairments.reorder.map_or(0, |reorder| {
         THING + probability(reorder.probability) + probability(reorder.correlation) + number(reorder.gap.into(), 0)
     });
-    let faults = impairments.faults.iter().map(|fault| {
-        let action = match fault.action {
-            Action::Drop | Action::Flip(_) | Action::Duplicate => 0,
-            Action::Late(by) | Action::Early(by) => by.as_nanos(),
-        };
-        THING + action
-    });
+    let faults = impairments.faults.iter().map(|fault| THING + action(fault.action));
+    let rules = impairments.rules.iter().map(rule);
     thing(impairments.spare_handshake)
         + loss
         + outages.sum::<u128>()
@@ -224,4 +219,33 @@ fn impairments(impairments: &Impairments) -> u128 {
         + jitter
         + reorder
         + faults.sum::<u128>()
+        + rules.sum::<u128>()
+}
+
+/// What an action weighs beside being there: nothing, where it has no number.
+fn action(action: Action) -> u128 {
+    match action {
+        Action::Late(by) | Action::Early(by) => by.as_nanos(),
+        Action::Split(at) | Action::Alter(at) => at.into(),
+        Action::Clamp(mss) => PLAIN_MAXSEG.abs_diff(mss.into()).into(),
+        Action::Strip(Strip { by: Removal::Nothing, .. }) => 1,
+        Action::Reset(Towards::Receiver | Towards::Sender) => 1,
+        Action::Strip(_) | Action::Reset(Towards::Both) | Action::Refuse | Action::Mark => 0,
+        Action::Drop | Action::Flip(_) | Action::Duplicate => 0,
+    }
+}
+
+/// A rule weighs more than a single fault: it may act many times. Doing it always is plainer than doing it now and then,
+/// and once is plainer than always.
+fn rule(rule: &Rule) -> u128 {
+    let from = match rule.on {
+        Pick::Data(from) => u128::from(from),
+        _ => 0,
+    };
+    let times = match rule.times {
+        None => THING,
+        Some(times) => u128::from(times),
+    };
+    let sometimes = if rule.chance < 1.0 { THING + u128::from(parts(rule.chance)) } else { 0 };
+    3 * THING + from + u128::from(rule.skip) + times + sometimes + action(rule.action)
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::case::{Case, Direction, Endpoint, Impairments, LinkId, Loss, Protocol};
+use crate::case::{Action, Case, Direction, Endpoint, Impairments, LinkId, Loss, Protocol, Strip, TcpOption};
 use crate::payload::Sender;
 
 /// How long the bytes of a direction may take on a rated link, or for want of window.
@@ -64,6 +64,14 @@ pub(super) fn ways(case: &Case) -> Vec<Vec<LinkId>> {
 fn segment(case: &Case, from: &Endpoint, to: &Endpoint) -> u64 {
     let mtu = case.path().into_iter().map(|id| case.link(id).mtu).min().unwrap_or(u16::MAX);
     let asked = [&case.client, &case.server].into_iter().filter_map(|end| end.options.maxseg).min();
+    let rules = case.links.values().flat_map(|link| [&link.forward, &link.backward]).flat_map(|way| &way.rules);
+    let clamped = rules.filter_map(|rule| match rule.action {
+        Action::Clamp(mss) => Some(mss),
+        // Without the option, TCP takes 536 for granted (RFC 9293 section 3.7.1).
+        Action::Strip(Strip { option: TcpOption::Mss, .. }) => Some(536),
+        _ => None,
+    });
+    let asked = asked.into_iter().chain(clamped).min();
     // Headers of IPv6 and TCP with the options of timestamps and MPTCP; a TCP_MAXSEG counts without the IP header.
     let segment = u64::from(asked.unwrap_or(u16::MAX).saturating_sub(32).min(mtu.saturating_sub(92)).max(40));
     // A sender never puts more than half of the largest window it was offered into a segment.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::exit;
-use crate::world::uml::kernels::{BuildOptions, KernelError, Progress, Store};
+use crate::world::uml::kernels::{BuildOptions, Built, KernelError, Progress, Store};
 
 /// How often the line that shows the progress moves by itself.
 const TICK: Duration = Duration::from_millis(200);
@@ -39,16 +39,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, KernelError> {
         debug: args.debug,
         coverage: args.coverage,
     };
-    let store = Store::of_this_user()?;
     let began = Instant::now();
-    let bar = ProgressBar::new_spinner();
-    let style = ProgressStyle::with_template("{elapsed_precise} {spinner} {wide_msg}");
-    bar.set_style(style.expect("the template is a constant that was tried"));
-    bar.enable_steady_tick(TICK);
-    let built = store.build(&options, &mut |progress| bar.set_message(words(progress)));
-    bar.finish_and_clear();
-    let built = built?;
-
+    let built = showing_progress(&options)?;
     if !built.unmet.is_empty() {
         let lines = built.unmet.join("\n  ");
         eprintln!("this source did not take these lines; cases that need them will be skipped:\n  {lines}");
@@ -57,6 +49,18 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, KernelError> {
     println!("{}: Linux {} in {}", kernel.name, kernel.manifest.version, kernel.program().display());
     eprintln!("{} steps in {} s", built.steps, began.elapsed().as_secs());
     Ok(exit::PASSED.into())
+}
+
+/// Builds a kernel into this user's store, and shows on the terminal how far it is.
+pub(in crate::cli) fn showing_progress(options: &BuildOptions) -> Result<Built, KernelError> {
+    let store = Store::of_this_user()?;
+    let bar = ProgressBar::new_spinner();
+    let style = ProgressStyle::with_template("{elapsed_precise} {spinner} {wide_msg}");
+    bar.set_style(style.expect("the template is a constant that was tried"));
+    bar.enable_steady_tick(TICK);
+    let built = store.build(options, &mut |progress| bar.set_message(words(progress)));
+    bar.finish_and_clear();
+    built
 }
 
 fn words(progress: Progress<'_>) -> String {

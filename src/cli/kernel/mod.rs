@@ -1,6 +1,6 @@
 //! `whitewater kernel`: the kernels of the deterministic world.
 
-mod build;
+pub(in crate::cli) mod build;
 mod check;
 
 use std::process::ExitCode;

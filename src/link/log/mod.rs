@@ -1,8 +1,8 @@
 //! The packet log of a link: what came, what it was, what was decided, when it left. Bounded in memory; written as text
 //! and as pcapng.
 
-mod options;
 mod pcapng;
+pub mod read;
 mod text;
 
 use std::collections::VecDeque;

@@ -19,7 +19,7 @@ const NANOSECONDS: u8 = 9;
 
 /// The lowest bits of `epb_flags`: inbound and outbound.
 const INBOUND: u32 = 1;
-const OUTBOUND: u32 = 2;
+pub(super) const OUTBOUND: u32 = 2;
 
 pub(super) fn write(log: &LinkLog, to: &mut impl Write) -> io::Result<()> {
     blocks(log, to).map_err(|error| match error {

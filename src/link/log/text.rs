@@ -4,12 +4,13 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use crate::case::{Direction, LinkId, Packet};
+use crate::case::{Action, Direction, LinkId, Packet, Removal, Strip};
 use crate::link::identity::UNCOUNTED;
+use crate::link::options;
 use crate::link::packet::View;
 use crate::link::stage::{Lost, Nanos};
 
-use super::{LinkLog, Record, options};
+use super::{LinkLog, Record};
 
 pub(super) fn write(log: &LinkLog, to: &mut impl Write) -> io::Result<()> {
     head(log, to)?;
@@ -124,7 +125,9 @@ impl fmt::Display for Millis {
 /// What was decided, in words.
 pub(super) fn decision(record: &Record) -> String {
     let fate = &record.fate;
+    let refused = fate.changes.iter().flatten().find(|change| change.action == Action::Refuse);
     match fate.lost {
+        Some(Lost::By(stage)) if refused.is_some() => return format!("refused with a RST: {stage}"),
         Some(Lost::By(stage)) => return format!("dropped: {stage}"),
         Some(Lost::QueueFull) => return "dropped: queue full".to_owned(),
         None => {}
@@ -132,6 +135,9 @@ pub(super) fn decision(record: &Record) -> String {
     let mut parts = Vec::new();
     if record.overflowed {
         parts.push("lost: too many packets under way".to_owned());
+    }
+    for change in fate.changes.iter().flatten() {
+        parts.push(format!("{}: {}", rewriting(change.action), change.stage));
     }
     if let Some((bit, stage)) = fate.flip {
         parts.push(format!("bit {bit} flipped: {stage}"));
@@ -156,6 +162,21 @@ pub(super) fn decision(record: &Record) -> String {
         }
     }
     parts.join(", ")
+}
+
+/// A rewriting in words.
+fn rewriting(action: Action) -> String {
+    match action {
+        Action::Strip(Strip { option, by: Removal::Nops }) => format!("{option} replaced by NOPs"),
+        Action::Strip(Strip { option, by: Removal::Nothing }) => format!("{option} removed"),
+        Action::Clamp(mss) => format!("MSS lowered to {mss}"),
+        Action::Split(at) => format!("split at {at}"),
+        Action::Alter(at) => format!("payload altered at {at}"),
+        Action::Mark => "CE marked".to_owned(),
+        Action::Reset(towards) => format!("RST sent to {towards}"),
+        Action::Refuse => "refused".to_owned(),
+        Action::Drop | Action::Flip(_) | Action::Duplicate | Action::Late(_) | Action::Early(_) => String::new(),
+    }
 }
 
 #[cfg(test)]

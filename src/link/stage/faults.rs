@@ -5,8 +5,8 @@ use std::hash::BuildHasherDefault;
 
 use crate::case::{Action, Fault, LinkId};
 use crate::link::identity::Unhashed;
+use crate::link::packet::checksum_holds;
 
-use super::corrupt::settle;
 use super::{Fate, Names, Parcel, Stage, nanos, place};
 
 /// The name of this stage in logs.
@@ -15,7 +15,7 @@ pub const NAME: &str = "fault";
 /// Actions by the place of their packet.
 type Actions = HashMap<u64, Vec<Action>, BuildHasherDefault<Unhashed>>;
 
-/// Loses, flips and doubles.
+/// Loses, flips, doubles and rewrites.
 #[derive(Debug)]
 pub struct Damages {
     actions: Actions,
@@ -31,13 +31,8 @@ pub fn stages(faults: &[Fault], link: LinkId) -> (Option<Damages>, Option<Shifts
     let (mut damages, mut shifts) = (Actions::default(), Actions::default());
     for fault in faults {
         let place = place(fault.flow, fault.packet, fault.carriage);
-        match fault.action {
-            Action::Drop | Action::Flip(_) | Action::Duplicate => &mut damages,
-            Action::Late(_) | Action::Early(_) => &mut shifts,
-        }
-        .entry(place)
-        .or_default()
-        .push(fault.action);
+        let actions = if fault.action.shifts() { &mut shifts } else { &mut damages };
+        actions.entry(place).or_default().push(fault.action);
     }
     (
         (!damages.is_empty()).then_some(Damages { actions: damages, link }),
@@ -59,14 +54,12 @@ impl Stage for Damages {
         let (mut lost, mut doubled): (Names, Names) = (0, 0);
         for (index, action) in meant(&self.actions, parcel) {
             match action {
+                // Several names may lose or double it: each is told.
                 Action::Drop => lost |= 1 << index,
                 Action::Duplicate => doubled |= 1 << index,
-                Action::Flip(bit) => {
-                    if let Some(bit) = settle(bit, &parcel.flippable, self.link) {
-                        fate.flip(bit, NAME, 1 << index);
-                    }
-                }
-                Action::Late(_) | Action::Early(_) => {}
+                // A middlebox leaves what came damaged to its receiver's checksum.
+                action if action.rewrites() && !checksum_holds(parcel.frame) => {}
+                action => fate.act(action, parcel, self.link, NAME, 1 << index),
             }
         }
         if doubled != 0 {
@@ -81,15 +74,20 @@ impl Stage for Damages {
 impl Stage for Shifts {
     fn work(&mut self, parcel: &Parcel<'_>, fate: &mut Fate) {
         let latest = meant(&self.0, parcel)
-            .filter_map(|(index, action)| match action {
-                Action::Late(late) => Some((i64::try_from(nanos(late)).unwrap_or(i64::MAX), index)),
-                Action::Early(early) => Some((-i64::try_from(nanos(early)).unwrap_or(i64::MAX), index)),
-                Action::Drop | Action::Flip(_) | Action::Duplicate => None,
-            })
+            .filter_map(|(index, action)| Some((shift(action)?, index)))
             .max_by_key(|&(shift, _)| shift);
         if let Some((shift, index)) = latest {
             fate.shift(shift, NAME, 1 << index);
         }
+    }
+}
+
+/// How much later (or earlier) than the delay an action makes a packet.
+pub(super) fn shift(action: Action) -> Option<i64> {
+    match action {
+        Action::Late(late) => Some(i64::try_from(nanos(late)).unwrap_or(i64::MAX)),
+        Action::Early(early) => Some(-i64::try_from(nanos(early)).unwrap_or(i64::MAX)),
+        _ => None,
     }
 }
 

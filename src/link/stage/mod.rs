@@ -15,6 +15,7 @@ pub mod loss;
 pub mod outage;
 pub mod rate;
 pub mod reorder;
+pub mod rules;
 
 use std::ops::Range;
 
@@ -22,6 +23,7 @@ use crate::case::{Action, Direction, Impairments, LinkId, MAX_CARRIAGES, Packet}
 use crate::seed::Seed;
 
 use super::identity::Unit;
+use super::packet::Segment;
 
 /// A point in time or a span of it, in nanoseconds.
 pub type Nanos = u64;
@@ -37,6 +39,19 @@ pub struct Parcel<'a> {
     pub units: &'a [Unit],
     /// The bits that a stage may flip, from the first bit behind the Ethernet header on.
     pub flippable: Range<u32>,
+    /// Its segment, where it is one.
+    pub segment: Option<&'a Segment<'a>>,
+    /// The offset of its payload in the stream.
+    pub sequence: u64,
+    /// Its frame.
+    pub frame: &'a [u8],
+}
+
+impl<'a> Parcel<'a> {
+    /// A packet of which only its names and its length are known.
+    pub fn bare(now: Nanos, length: usize, units: &'a [Unit]) -> Parcel<'a> {
+        Parcel { now, length, units, flippable: 0..length as u32 * 8, segment: None, sequence: 0, frame: &[] }
+    }
 }
 
 impl Parcel<'_> {
@@ -59,6 +74,20 @@ pub enum Lost {
     By(&'static str),
     /// The queue of the limited rate is full.
     QueueFull,
+}
+
+/// How many rewritings one packet meets at the most; more are left out.
+pub const MAX_CHANGES: usize = 4;
+
+/// A rewriting of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What is done.
+    pub action: Action,
+    /// The stage that decided so.
+    pub stage: &'static str,
+    /// The names that it was decided for.
+    pub names: Names,
 }
 
 /// What becomes of a packet: every stage adds its part.
@@ -87,6 +116,8 @@ pub struct Fate {
     pub shifted: Option<&'static str>,
     /// The names that the shift was decided for.
     pub shifted_for: Names,
+    /// What is done to its bytes, in this order.
+    pub changes: [Option<Change>; MAX_CHANGES],
 }
 
 impl Fate {
@@ -136,18 +167,59 @@ impl Fate {
         self.shifted_for = names;
     }
 
+    /// Rewrites it, unless the same is done to it already.
+    fn change(&mut self, action: Action, stage: &'static str, names: Names) {
+        if let Some(known) = self.changes.iter_mut().flatten().find(|change| change.action == action) {
+            known.names |= names;
+        } else if let Some(place) = self.changes.iter_mut().find(|place| place.is_none()) {
+            *place = Some(Change { action, stage, names });
+        }
+    }
+
+    /// Does to it what an explicit action says; shifts are for the last stages.
+    fn act(&mut self, action: Action, parcel: &Parcel<'_>, link: LinkId, stage: &'static str, names: Names) {
+        match action {
+            Action::Drop => self.lose(stage, names),
+            Action::Flip(bit) => {
+                if let Some(bit) = corrupt::settle(bit, &parcel.flippable, link) {
+                    self.flip(bit, stage, names);
+                }
+            }
+            Action::Duplicate => self.double(stage, names),
+            Action::Late(_) | Action::Early(_) => {}
+            Action::Refuse => {
+                self.change(action, stage, names);
+                self.lose(stage, names);
+            }
+            Action::Strip(_) | Action::Clamp(_) | Action::Split(_) | Action::Alter(_) => {
+                self.change(action, stage, names);
+            }
+            Action::Mark | Action::Reset(_) => self.change(action, stage, names),
+        }
+    }
+
+    /// Whether its bytes are not those that came, a flipped bit apart, or other packets come of it.
+    pub fn is_rewritten(&self) -> bool {
+        let refused = |change: &Change| change.action == Action::Refuse;
+        self.changes.iter().flatten().any(|change| self.lost.is_none() || refused(change))
+    }
+
     /// What was decided by name, as explicit actions on the names of the packet.
     pub fn actions(&self) -> impl Iterator<Item = (Action, Names)> {
         let shift = self.effective_shift();
         let nanos = std::time::Duration::from_nanos(shift.unsigned_abs());
-        let lost = matches!(self.lost, Some(Lost::By(_))).then_some((Action::Drop, self.lost_for));
         // What is lost suffers nothing else.
         let alive = !matches!(self.lost, Some(Lost::By(_)));
+        let refused = self.changes.iter().flatten().any(|change| change.action == Action::Refuse);
+        let lost = (!alive && !refused).then_some((Action::Drop, self.lost_for));
         let flip = self.flip.filter(|_| alive).map(|(bit, _)| (Action::Flip(bit), self.flip_for));
         let doubled = self.doubled.filter(|_| alive).map(|_| (Action::Duplicate, self.doubled_for));
         let shifted = (alive && self.shifted.is_some() && shift != 0)
             .then_some((if shift > 0 { Action::Late(nanos) } else { Action::Early(nanos) }, self.shifted_for));
-        [lost, flip, doubled, shifted].into_iter().flatten()
+        let changes = self.changes.into_iter().flatten();
+        let changes = changes.filter(move |change| alive || change.action == Action::Refuse);
+        let changes = changes.map(|change| (change.action, change.names));
+        [lost, flip, doubled, shifted].into_iter().flatten().chain(changes)
     }
 }
 
@@ -178,6 +250,8 @@ pub fn stages(seed: Seed, link: LinkId, direction: Direction, impairments: &Impa
         stages.push(Box::new(duplicate::Duplicate::new(impairments.duplicate, spare, stream("duplicate"))));
     }
     let (damages, shifts) = faults::stages(&impairments.faults, link);
+    let (meddling, delaying) = rules::stages(&impairments.rules, link, |name| stream(&format!("rule {name}")));
+    stages.extend(meddling.map(|stage| Box::new(stage) as Box<dyn Stage>));
     stages.extend(damages.map(|stage| Box::new(stage) as Box<dyn Stage>));
     if let Some(limit) = impairments.rate {
         stages.push(Box::new(rate::Limit::new(limit)));
@@ -191,6 +265,7 @@ pub fn stages(seed: Seed, link: LinkId, direction: Direction, impairments: &Impa
     if let Some(reorder) = impairments.reorder {
         stages.push(Box::new(reorder::Overtaking::new(reorder, spare, stream("reorder"))));
     }
+    stages.extend(delaying.map(|stage| Box::new(stage) as Box<dyn Stage>));
     stages.extend(shifts.map(|stage| Box::new(stage) as Box<dyn Stage>));
     stages
 }
@@ -218,7 +293,7 @@ mod tests {
 
     /// What `stage` does to a packet with these names, that comes at time 0 and takes `delay`.
     pub(super) fn work(stage: &mut dyn Stage, units: &[Unit], delay: Nanos) -> Fate {
-        let parcel = Parcel { now: 0, length: 1514, units, flippable: 0..1500 * 8 };
+        let parcel = Parcel { flippable: 0..1500 * 8, ..Parcel::bare(0, 1514, units) };
         let mut fate = Fate { delay, ..Fate::of(&parcel) };
         stage.work(&parcel, &mut fate);
         fate
@@ -261,7 +336,7 @@ mod tests {
         order
             .map(|cell| {
                 let units = [unit(Packet::Cell(cell), 0)];
-                let parcel = Parcel { now: 0, length: 1514, units: &units, flippable: 0..1500 * 8 };
+                let parcel = Parcel { flippable: 0..1500 * 8, ..Parcel::bare(0, 1514, &units) };
                 let mut fate = Fate::of(&parcel);
                 stages.iter_mut().for_each(|stage| stage.work(&parcel, &mut fate));
                 (cell, fate)

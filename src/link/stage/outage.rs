@@ -42,7 +42,7 @@ mod tests {
         let units = [unit(Packet::Ack(7), 9)];
         for (now, lost) in [(0, false), (9_999_999, false), (10_000_000, true), (29_999_999, true), (30_000_000, false)]
         {
-            let parcel = Parcel { now, length: 66, units: &units, flippable: 0..0 };
+            let parcel = Parcel::bare(now, 66, &units);
             let mut fate = Fate::of(&parcel);
             stage.work(&parcel, &mut fate);
             assert_eq!(fate.lost.is_some(), lost, "at {now} ns");

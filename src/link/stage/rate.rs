@@ -67,7 +67,7 @@ mod tests {
 
     fn work(stage: &mut Limit, now: Nanos, length: usize, copies: bool) -> Fate {
         let units = [unit(Packet::Other, 0)];
-        let parcel = Parcel { now, length, units: &units, flippable: 0..0 };
+        let parcel = Parcel::bare(now, length, &units);
         let mut fate = Fate::of(&parcel);
         if copies {
             fate.double("duplicate", 1);

@@ -37,6 +37,9 @@ const USUAL: [&str; 26] = [
     "MPTcpExt.RcvWndShared",
 ];
 
+/// How many sockets of an endpoint are told beside its ladder.
+const SOCKETS: usize = 8;
+
 /// Describes a verdict and what it rests on.
 pub fn describe(verdict: &Verdict, case: &Case, seen: &Observation) -> String {
     let mut parts = vec![headline(verdict, seen)];
@@ -52,11 +55,12 @@ pub fn describe(verdict: &Verdict, case: &Case, seen: &Observation) -> String {
 /// What it is, and how the run ended.
 fn headline(verdict: &Verdict, seen: &Observation) -> String {
     let what = if verdict.what.is_empty() { "all as it should be" } else { &verdict.what };
-    let end = match seen.end {
+    let end = match &seen.end {
         End::Finished => "both endpoints finished".to_owned(),
-        End::Stalled { idle } => format!("stopped after {} without a byte", phrase::time(idle)),
+        End::Stalled { idle } => format!("stopped after {} without a byte", phrase::time(*idle)),
         End::OutOfTime => "given up while bytes still moved".to_owned(),
         End::KernelDied => "the kernel went down".to_owned(),
+        End::KernelHung(_) => "the kernel hung".to_owned(),
     };
     let took = phrase::time(seen.timings.transfer);
     let mut said = vec![
@@ -116,6 +120,29 @@ fn stories(case: &Case, seen: &Observation) -> String {
         story.refused_options.iter().map(|option| format!("no {option}")).collect::<Vec<_>>().join(", ")
     });
     text(&table)
+}
+
+/// How each endpoint ended, in a line: what it was doing, what it had sent and received, its socket at a stall.
+pub fn ends(case: &Case, seen: &Observation) -> String {
+    let (client, server) = (&case.client, &case.server);
+    let all = [("client", client, server, &seen.client), ("server", server, client, &seen.server)];
+    let said = all.map(|(name, own, peer, story)| {
+        let of =
+            |amount: u64, all: u64| if amount == all { format!("all {all}") } else { format!("{amount} of {all}") };
+        let (sent, received) = (of(story.sent, own.payload), of(story.received, peer.payload));
+        let mut text = format!("{}: sent {sent}, received {received}, {}", story.state, ended(story));
+        if let Some(error) = &story.error {
+            text.push_str(&format!(", {}", failed(error)));
+        }
+        let sockets = seen.hosts.get(&own.host).map(|host| host.stalled_sockets.as_slice()).unwrap_or_default();
+        for socket in sockets.iter().filter(|socket| socket.state != "LISTEN").take(SOCKETS) {
+            let SocketState { protocol, state, receive_queue, send_queue, timer, .. } = socket;
+            let timer = timer.as_ref().map(|timer| format!(", timer {timer}")).unwrap_or_default();
+            text.push_str(&format!("; {protocol} {state}, {receive_queue} unread, {send_queue} unacknowledged{timer}"));
+        }
+        (name.to_owned(), text)
+    });
+    rows(&said)
 }
 
 fn ended(story: &Story) -> &'static str {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::middlebox;
 use crate::case::{
-    Action, Chunks, Fault, Impairments, Io, Jitter, Loss, Offloads, Outage, Packet, Pattern, Rate, Receiving, Reorder,
-    Sending, SocketOptions,
+    Chunks, Fault, Impairments, Io, Jitter, Loss, Offloads, Outage, Packet, Pattern, Rate, Receiving, Reorder, Sending,
+    SocketOptions,
 };
 
 const KIB: u64 = 1 << 10;
@@ -150,8 +151,9 @@ pub fn offloads(offloads: &Offloads) -> Option<String> {
 
 /// What one direction of a link does, in a few words each, in the order in which it does it.
 pub fn impairments(impairments: &Impairments) -> Vec<String> {
-    let Impairments { spare_handshake, loss, outages, corrupt, duplicate, rate, delay, jitter, reorder, faults } =
+    let Impairments { spare_handshake, loss, outages, corrupt, duplicate, rate, delay, jitter, reorder, .. } =
         impairments;
+    let Impairments { rules, faults, .. } = impairments;
     let chance = |name: &str, chance: f64| (chance > 0.0).then(|| format!("{name} {}", percent(chance)));
     let all = [
         loss.as_ref().map(self::loss),
@@ -162,6 +164,7 @@ pub fn impairments(impairments: &Impairments) -> Vec<String> {
         late(*delay, jitter.as_ref()),
         reorder.as_ref().map(self::reorder),
         spare_handshake.then(|| "handshake spared".to_owned()),
+        (!rules.is_empty()).then(|| list(rules.iter().map(middlebox::rule))),
         (!faults.is_empty()).then(|| count(faults.len() as u64, "fault")),
     ];
     all.into_iter().flatten().collect()
@@ -232,13 +235,7 @@ pub fn fault(fault: &Fault) -> String {
         Packet::Ack(offset) => format!("the ACK of {offset}"),
         Packet::Other => "what is not TCP".to_owned(),
     };
-    let mut text = match fault.action {
-        Action::Drop => format!("drops {packet}"),
-        Action::Flip(bit) => format!("flips bit {bit} of {packet}"),
-        Action::Duplicate => format!("doubles {packet}"),
-        Action::Late(by) => format!("delays {packet} by {}", time(by)),
-        Action::Early(by) => format!("hurries {packet} by {}", time(by)),
-    };
+    let mut text = middlebox::action(fault.action, &packet);
     if fault.carriage > 0 {
         text.push_str(&format!(", carriage {}", fault.carriage));
     }

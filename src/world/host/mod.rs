@@ -104,7 +104,9 @@ impl World for HostWorld {
             cpus: slot.cpus().to_vec(),
             plant: self.options.plant,
             capture: self.options.capture,
+            evidence: false,
             carrier: self.options.carrier,
+            coverage: false,
         };
         let observation = agent.observe(errand)?;
         let end = match keep(&observation) {

@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
+use super::usage::Usage;
 use crate::agent::init;
 use crate::seed::Seed;
 use crate::sys::uml;
@@ -28,6 +29,28 @@ const BEGINNING: &str = "time-travel-start=1700000000000000000";
 const INIT: RawFd = 9;
 /// In the case folder: what the kernel says.
 pub(super) const CONSOLE: &str = "console.log";
+
+/// How often a running kernel's CPU time is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a kernel may do nothing at all. It never waits for anything of the host.
+const ASLEEP: Duration = Duration::from_secs(60);
+/// The share of the CPU time that a guest's programs have at most where it is their kernel that computes for ever: one
+/// part in so many.
+const PROGRAMS_SHARE: u32 = 50;
+
+/// How a kernel's process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// By itself.
+    Exited(ExitStatus),
+    /// Killed, after so much CPU time of which its guest's programs had next to nothing for the latter half: they got
+    /// nowhere.
+    KernelComputed(Duration),
+    /// Killed, after so much CPU time in which its guest's programs had their share.
+    GuestComputed(Duration),
+    /// Killed, after having slept for so long.
+    Slept(Duration),
+}
 
 /// What to start.
 pub(super) struct Launch<'a> {
@@ -96,24 +119,63 @@ impl Running {
         self.handle.try_clone()
     }
 
-    /// Waits for its end, and kills it after `limit`: then `None`.
-    pub(super) fn wait(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
-        let deadline = Instant::now() + limit;
+    /// Waits for its end, and kills it once it has had `limit` of CPU time, however long that takes, or sleeps for ever.
+    pub(super) fn wait(&mut self, limit: Duration) -> io::Result<Ended> {
+        let mut watch = Watch::new(limit);
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            // Rounded up: a wait of less than a millisecond is none.
-            let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+            let timeout = PollTimeout::try_from(LOOK.min(limit)).unwrap_or(PollTimeout::MAX);
             match poll(&mut [PollFd::new(self.handle.as_fd(), PollFlags::POLLIN)], timeout) {
-                Ok(0) if left.is_zero() => {
-                    kill(self.handle.as_fd());
-                    self.child.wait()?;
-                    return Ok(None);
+                Ok(0) => {
+                    let usage = Usage::of(self.child.id())?;
+                    if let Some(end) = watch.look(usage, Instant::now()) {
+                        kill(self.handle.as_fd());
+                        self.child.wait()?;
+                        return Ok(end);
+                    }
                 }
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => return self.child.wait().map(Some),
+                Err(Errno::EINTR) => {}
+                Ok(_) => return self.child.wait().map(Ended::Exited),
                 Err(errno) => return Err(errno.into()),
             }
         }
+    }
+}
+
+/// Watches the CPU time of a kernel.
+struct Watch {
+    limit: Duration,
+    /// At the first look behind the half of the limit.
+    half: Option<Usage>,
+    /// At the last look that found any progress, and when that was.
+    last: (Usage, Instant),
+}
+
+impl Watch {
+    fn new(limit: Duration) -> Watch {
+        Watch { limit, half: None, last: (Usage::default(), Instant::now()) }
+    }
+
+    /// Whether it has to end at this look, and why.
+    fn look(&mut self, usage: Usage, now: Instant) -> Option<Ended> {
+        if usage != self.last.0 {
+            self.last = (usage, now);
+        }
+        let asleep = now.saturating_duration_since(self.last.1);
+        if asleep >= ASLEEP {
+            return Some(Ended::Slept(ASLEEP));
+        }
+        if usage.total() < self.limit / 2 {
+            return None;
+        }
+        let half = *self.half.get_or_insert(usage);
+        if usage.total() < self.limit {
+            return None;
+        }
+        let latter = usage.since(half);
+        let kernel = !latter.total().is_zero() && latter.programs <= latter.total() / PROGRAMS_SHARE;
+        let ended = if kernel { Ended::KernelComputed } else { Ended::GuestComputed };
+        // The limit, not what it came to: that depends on when one looks.
+        Some(ended(self.limit))
     }
 }
 
@@ -129,4 +191,42 @@ impl Drop for Running {
 pub(super) fn kill(handle: BorrowedFd<'_>) {
     // It may have ended already.
     let _ = uml::send_signal(handle, Signal::SIGKILL);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    /// Looks once a second while the kernel and the programs get so many milliseconds each time.
+    fn watched(kernel: u64, programs: u64) -> (u64, Option<Ended>) {
+        let (mut watch, begin) = (Watch::new(LIMIT), Instant::now());
+        let end = (1..=100).find_map(|second| {
+            let usage = Usage {
+                kernel: Duration::from_millis(second * kernel),
+                programs: Duration::from_millis(second * programs),
+            };
+            watch.look(usage, begin + Duration::from_secs(second)).map(|end| (second, end))
+        });
+        end.map_or((100, None), |(second, end)| (second, Some(end)))
+    }
+
+    #[test]
+    fn a_kernel_that_computes_for_ever_is_told_from_programs_that_do() {
+        assert_eq!(watched(1000, 0), (10, Some(Ended::KernelComputed(LIMIT))));
+        assert_eq!(watched(0, 1000), (10, Some(Ended::GuestComputed(LIMIT))));
+        assert_eq!(watched(500, 500), (10, Some(Ended::GuestComputed(LIMIT))));
+    }
+
+    #[test]
+    fn a_busy_machine_only_makes_it_take_longer() {
+        assert_eq!(watched(100, 0), (100, Some(Ended::KernelComputed(LIMIT))));
+        assert_eq!(watched(50, 0), (100, None));
+    }
+
+    #[test]
+    fn a_kernel_that_sleeps_on_the_host_is_not_waited_for() {
+        assert_eq!(watched(0, 0), (60, Some(Ended::Slept(Duration::from_secs(60)))));
+    }
 }

@@ -7,10 +7,13 @@
 //!
 //! [`kernels`] builds and keeps them. This needs no privilege.
 
+pub mod coverage;
 pub mod kernels;
 
 mod console;
+mod hang;
 mod launch;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -18,8 +21,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -32,17 +34,15 @@ use crate::agent::init;
 use crate::agent::protocol::{Errand, Reply};
 use crate::case::{Case, KernelProgram};
 use crate::endpoint::plant::Plant;
-use crate::observation::Observation;
+use crate::observation::{End, Observation};
 use crate::seed::Seed;
 use crate::topology::CarrierChoice;
+use coverage::{Coverage, CoverageError};
 use kernels::{Kernel, KernelError, Store};
-use launch::{Launch, Running};
+use launch::{Ended, Launch, Running};
 
 /// In the evidence of this world: what the kernel said.
 pub const KERNEL_LOG: &str = "kernel.log";
-/// How long a kernel may compute for one case, on the host's clock, if nothing else is asked for. Waiting takes no time
-/// here, so the slowest healthy case takes some seconds; what takes longer loops for ever without sleeping.
-pub const WALL_LIMIT: Duration = Duration::from_secs(60);
 /// How many of a console's last lines an error shows.
 const LAST_LINES: usize = 12;
 
@@ -53,18 +53,28 @@ pub struct UmlOptions {
     pub plant: Option<Plant>,
     /// Which device carries impaired links.
     pub carrier: CarrierChoice,
-    /// How long a kernel may compute for one case, on the host's clock.
-    pub wall_limit: Duration,
+    /// How much CPU time of the host a case may take; `None`: as its bytes and the kernel suggest, generously. Waiting takes
+    /// none here: what takes longer computes for ever.
+    pub cpu_limit: Option<Duration>,
     /// The program that is the guest's init: one whose `main` begins with [`init::main`] where [`init::is_guest`] says so.
     /// `None`: this very program.
     pub agent: Option<PathBuf>,
+    /// Where the lines that the kernel executes are added up. The kernel must be one that counts them.
+    pub coverage: Option<Arc<Coverage>>,
     /// Whether each case runs twice, and has to be the same run both times.
     pub check: bool,
 }
 
 impl Default for UmlOptions {
     fn default() -> UmlOptions {
-        UmlOptions { plant: None, carrier: CarrierChoice::Auto, wall_limit: WALL_LIMIT, agent: None, check: false }
+        UmlOptions {
+            plant: None,
+            carrier: CarrierChoice::Auto,
+            cpu_limit: None,
+            agent: None,
+            coverage: None,
+            check: false,
+        }
     }
 }
 
@@ -85,6 +95,15 @@ impl From<KernelError> for WorldError {
     }
 }
 
+impl From<CoverageError> for WorldError {
+    fn from(error: CoverageError) -> WorldError {
+        match error {
+            CoverageError::Plain(_) => WorldError::Unable(error.to_string()),
+            _ => WorldError::Trouble(error.to_string()),
+        }
+    }
+}
+
 fn trouble<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> WorldError + 'a {
     move |error| WorldError::Trouble(format!("{what} {}: {error}", path.display()))
 }
@@ -99,7 +118,13 @@ impl UmlWorld {
     }
 
     /// Opens the world on a kernel.
+    ///
+    /// # Errors
+    /// [`WorldError::Unable`] where lines are to be counted and the kernel does not.
     pub fn with(kernel: Kernel, options: UmlOptions) -> Result<UmlWorld, WorldError> {
+        if options.coverage.is_some() && !kernel.manifest.coverage {
+            return Err(CoverageError::Plain(kernel.name).into());
+        }
         let path = options.agent.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
         let agent = File::open(&path).map_err(trouble("open the agent's program", &path))?;
         let slots = Slots::of_this_process().map_err(|error| WorldError::Trouble(error.to_string()))?;
@@ -122,16 +147,17 @@ impl UmlWorld {
     /// [`WorldError::AgentLost`] with the end of the kernel's console where it does not come up.
     pub fn boot(&self) -> Result<(), WorldError> {
         let folder = case_folder()?;
-        match self.start(folder.path(), Seed(0))? {
-            Some(status) if status.code() == Some(init::DONE.into()) => Ok(()),
-            end => Err(self.lost(end, &console_of(folder.path())?)),
+        let limit = self.cpu_limit(&Case::default());
+        match self.start(folder.path(), Seed(0), limit)? {
+            Ended::Exited(status) if status.code() == Some(init::DONE.into()) => Ok(()),
+            end => Err(lost(end, &console_of(folder.path())?)),
         }
     }
 
     /// Runs a case and digests all that was seen of it, packets and their virtual time stamps included: SHA-256 in
     /// hexadecimal digits. Two runs of a case have the same one.
     pub fn fingerprint(&self, case: &Case) -> Result<(Observation, String), WorldError> {
-        let run = self.run_once(case)?;
+        let run = self.run_once(case, true)?;
         let prints = run.prints()?;
         let mut hash = Sha256::new();
         for (name, print) in prints {
@@ -141,12 +167,13 @@ impl UmlWorld {
         Ok((run.observation, hex(&hash.finalize())))
     }
 
-    /// Runs a case on a fresh kernel.
-    fn run_once(&self, case: &Case) -> Result<Run, WorldError> {
+    /// Runs a case on a fresh kernel. `evidence`: whatever it shows, else for a finding alone.
+    fn run_once(&self, case: &Case, evidence: bool) -> Result<Run, WorldError> {
         let folder = case_folder()?;
-        let errand = serde_json::to_vec(&self.errand(case)).map_err(|error| WorldError::Trouble(error.to_string()))?;
+        let errand =
+            serde_json::to_vec(&self.errand(case, evidence)).map_err(|error| WorldError::Trouble(error.to_string()))?;
         write(&folder.path().join(init::ERRAND), &errand)?;
-        let end = self.start(folder.path(), case.seed)?;
+        let end = self.start(folder.path(), case.seed, self.cpu_limit(case))?;
 
         let console = console_of(folder.path())?;
         let complaints = console::complaints(&console);
@@ -155,22 +182,33 @@ impl UmlWorld {
             Some(Reply::Unable(text)) => return Err(WorldError::Unable(text)),
             Some(Reply::Trouble(text)) => return Err(WorldError::Trouble(text)),
             Some(other) => return Err(WorldError::Trouble(format!("the agent said {other:?}"))),
-            None if complaints.is_empty() => return Err(self.lost(end, &console)),
-            None => Observation::of_a_crash(self.kernel.manifest.version.clone()),
+            None => match (hang::of_kernel(end, &hung(folder.path())), complaints.is_empty()) {
+                (Some(hang), _) => Observation::of_nothing(End::KernelHung(hang), World::kernel(self)),
+                (None, false) => Observation::of_a_crash(World::kernel(self)),
+                (None, true) => return Err(lost(end, &console)),
+            },
         };
         observation.kernel_log = complaints;
+        let counted = folder.path().join(init::COVERAGE);
+        if let Some(coverage) = self.options.coverage.as_ref().filter(|_| counted.exists()) {
+            coverage.add(&counted)?;
+        }
         Ok(Run { observation, console, folder })
     }
 
-    /// Runs a kernel on a case folder. `None` where it had to be killed.
-    fn start(&self, folder: &Path, seed: Seed) -> Result<Option<ExitStatus>, WorldError> {
+    fn cpu_limit(&self, case: &Case) -> Duration {
+        self.options.cpu_limit.unwrap_or_else(|| hang::cpu_limit(case, self.kernel.manifest.debug))
+    }
+
+    /// Runs a kernel on a case folder.
+    fn start(&self, folder: &Path, seed: Seed, limit: Duration) -> Result<Ended, WorldError> {
         let slot = self.slots.take(1);
         let program = self.kernel.program();
         let launch =
             Launch { program: &program, agent: self.agent.as_fd(), folder, cpu: slot.cpus().first().copied(), seed };
         let mut kernel = launch.start().map_err(trouble("start the kernel", &program))?;
         let number = self.enter(&kernel)?;
-        let end = kernel.wait(self.options.wall_limit);
+        let end = kernel.wait(limit);
         self.lock().1.remove(&number);
         end.map_err(trouble("wait for the kernel", &program))
     }
@@ -188,7 +226,16 @@ impl UmlWorld {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn errand(&self, case: &Case) -> Errand {
+    /// The same run once more, now for its evidence.
+    fn again(&self, case: &Case, run: &Run) -> Result<Run, WorldError> {
+        let again = self.run_once(case, true)?;
+        if again.observation != run.observation {
+            return Err(WorldError::Differs(OBSERVATION.to_owned()));
+        }
+        Ok(again)
+    }
+
+    fn errand(&self, case: &Case, evidence: bool) -> Errand {
         Errand {
             case: case.clone(),
             // A guest has one.
@@ -196,22 +243,10 @@ impl UmlWorld {
             plant: self.options.plant,
             // What is captured wakes the agent up, so a run without would be another run.
             capture: true,
+            evidence,
             carrier: self.options.carrier,
+            coverage: self.options.coverage.is_some(),
         }
-    }
-
-    /// What it means that there is no reply.
-    fn lost(&self, end: Option<ExitStatus>, console: &str) -> WorldError {
-        let last = console::last(console, LAST_LINES);
-        let how = match end {
-            None => format!(
-                "computed for {} s without an end and was killed: something in its kernel loops without sleeping",
-                self.options.wall_limit.as_secs()
-            ),
-            Some(status) if status.code() == Some(init::HANGED.into()) => "hung in virtual time".into(),
-            Some(status) => format!("ended without a reply ({status})"),
-        };
-        WorldError::AgentLost(if last.is_empty() { how } else { format!("{how}; its console ends with\n{last}") })
     }
 }
 
@@ -233,11 +268,15 @@ impl World for UmlWorld {
     }
 
     fn run(&self, case: &Case, keep: &dyn Fn(&Observation) -> Option<PathBuf>) -> Result<Observation, WorldError> {
-        let run = self.run_once(case)?;
-        if self.options.check {
-            run.same_as(&self.run_once(case)?)?;
+        let check = self.options.check;
+        let mut run = self.run_once(case, check)?;
+        if check {
+            run.same_as(&self.run_once(case, true)?)?;
         }
         if let Some(place) = keep(&run.observation) {
+            if !run.has_evidence() {
+                run = self.again(case, &run)?;
+            }
             run.complete()?;
             evidence::hand_over(&run.evidence(), &place).map_err(|error| WorldError::Trouble(error.to_string()))?;
         }
@@ -264,11 +303,20 @@ impl Run {
         self.folder.path().join(init::EVIDENCE)
     }
 
+    /// Whether the guest has left any.
+    fn has_evidence(&self) -> bool {
+        self.evidence().join(OBSERVATION).exists()
+    }
+
     /// Lays beside the guest's evidence what only the outside knows.
     fn complete(&self) -> Result<(), WorldError> {
         let observation = serde_json::to_vec_pretty(&self.observation);
         let observation = observation.map_err(|error| WorldError::Trouble(error.to_string()))?;
         write(&self.evidence().join(OBSERVATION), &observation)?;
+        let threads = hung(self.folder.path());
+        if !threads.is_empty() {
+            write(&self.evidence().join(init::HUNG), threads.as_bytes())?;
+        }
         write(&self.evidence().join(KERNEL_LOG), self.console.as_bytes())
     }
 
@@ -307,6 +355,17 @@ fn console_of(folder: &Path) -> Result<String, WorldError> {
     let path = folder.join(launch::CONSOLE);
     let bytes = fs::read(&path).map_err(trouble("read", &path))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A guest that ended without a reply, and not for its kernel's fault.
+fn lost(end: Ended, console: &str) -> WorldError {
+    let (how, last) = (hang::words(end), console::last(console, LAST_LINES));
+    WorldError::AgentLost(if last.is_empty() { how } else { format!("{how}; its console ends with\n{last}") })
+}
+
+/// What the watchdog has left of a hung agent; empty where it left nothing.
+fn hung(folder: &Path) -> String {
+    fs::read_to_string(folder.join(init::HUNG)).unwrap_or_default()
 }
 
 /// The agent's last word, where it came to one.

@@ -1,5 +1,7 @@
 //! Steps within links.
 
+mod rules;
+
 use std::time::Duration;
 
 use super::{MICROSECOND, nanos};
@@ -95,6 +97,7 @@ fn direction_steps(way: Way, impairments: &Impairments, steps: &mut Steps) {
     });
     loss(way, impairments.loss, steps);
     lists(way, impairments, steps);
+    rules::steps(way, impairments, steps);
     times(way, impairments, steps);
     chances(way, impairments, steps);
     rate(way, impairments, steps);
@@ -126,6 +129,9 @@ fn loss(way: Way, loss: Option<Loss>, steps: &mut Steps) {
 fn lists(way: Way, impairments: &Impairments, steps: &mut Steps) {
     steps.list(&way.field(".outages"), impairments.outages.len(), move |case, chunk| {
         way.edit(case, |at| drop(at.outages.drain(chunk)));
+    });
+    steps.list(&way.field(".rules"), impairments.rules.len(), move |case, chunk| {
+        way.edit(case, |at| drop(at.rules.drain(chunk)));
     });
     steps.list(&way.field(".faults"), impairments.faults.len(), move |case, chunk| {
         way.edit(case, |at| drop(at.faults.drain(chunk)));
@@ -166,7 +172,7 @@ fn times(way: Way, impairments: &Impairments, steps: &mut Steps) {
             steps.rounder(&field, by.as_nanos() as u64, MICROSECOND, move |case, value| {
                 way.edit(case, |at| match &mut at.faults[nth].action {
                     Action::Late(by) | Action::Early(by) => *by = nanos(value),
-                    Action::Drop | Action::Flip(_) | Action::Duplicate => {}
+                    _ => {}
                 });
             });
         }

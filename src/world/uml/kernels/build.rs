@@ -6,8 +6,11 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
+use crate::agent::coverage::WANTED;
+
 use super::{
-    CONFIG, DEFAULT_NAME, Kernel, KernelError, MANIFEST, Manifest, PROGRAM, Store, config, is_name, make, source,
+    CONFIG, COVERAGE_NAME, DEFAULT_NAME, Kernel, KernelError, MANIFEST, Manifest, NOTES, PROGRAM, Store, config,
+    is_name, make, source,
 };
 
 /// What a kernel would say of when, where and by whom it was built, and what its random numbers would depend on: kept
@@ -47,7 +50,7 @@ impl BuildOptions {
             (Some(name), _, _) => name,
             (None, false, false) => DEFAULT_NAME,
             (None, true, false) => "debug",
-            (None, false, true) => "coverage",
+            (None, false, true) => COVERAGE_NAME,
             (None, true, true) => "debug-coverage",
         }
     }
@@ -183,6 +186,9 @@ impl Job {
         make::run("strip", &mut strip, &self.log(), |_| ())?;
         let config = folder.join(format!(".{CONFIG}"));
         fs::copy(self.folder.join(".config"), &config).map_err(KernelError::file("write", &config))?;
+        if options.coverage {
+            keep_notes(&self.folder, &folder.join(NOTES))?;
+        }
         let manifest = Manifest {
             version: release(&self.folder)?,
             source,
@@ -200,6 +206,22 @@ impl Job {
         }
         Ok(Kernel { name, manifest, folder })
     }
+}
+
+/// Copies what the compiler noted of the objects whose lines are counted: the build folder may go.
+fn keep_notes(build: &Path, notes: &Path) -> Result<(), KernelError> {
+    for (tree, prefix) in WANTED {
+        let (from, to) = (build.join(tree), notes.join(tree));
+        fs::create_dir_all(&to).map_err(KernelError::file("make", &to))?;
+        for entry in fs::read_dir(&from).map_err(KernelError::file("read", &from))? {
+            let path = entry.map_err(KernelError::file("read", &from))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with(prefix) && name.ends_with(".gcno") {
+                fs::copy(&path, to.join(&name)).map_err(KernelError::file("copy", &path))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The release that a build folder's kernel calls itself.

@@ -24,19 +24,29 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("xz", "xz-utils"),
 ];
 
-/// Refuses where a program is missing.
-pub(super) fn require_programs() -> Result<(), KernelError> {
+/// The programs that are missing, each with its package.
+fn missing() -> Vec<(&'static str, &'static str)> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let there = |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    let missing: Vec<(&str, &str)> = PROGRAMS.into_iter().filter(|(program, _)| !there(program)).collect();
+    PROGRAMS.into_iter().filter(|(program, _)| !there(program)).collect()
+}
+
+/// The Debian packages that bring the programs which a build needs and which are missing; empty where none is.
+pub fn missing_packages() -> Vec<&'static str> {
+    let mut packages: Vec<&str> = missing().into_iter().map(|(_, package)| package).collect();
+    packages.dedup();
+    packages
+}
+
+/// Refuses where a program is missing.
+pub(super) fn require_programs() -> Result<(), KernelError> {
+    let missing = missing();
     if missing.is_empty() {
         return Ok(());
     }
-    let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
-    packages.dedup();
     Err(KernelError::Programs {
         programs: missing.iter().map(|(program, _)| *program).collect(),
-        packages: packages.join(" "),
+        packages: missing_packages().join(" "),
     })
 }
 

@@ -17,16 +17,23 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use build::{BuildOptions, Built, Progress};
+pub use make::missing_packages;
+pub use source::newest as newest_source;
 
 /// The environment variable that names another folder for kernels.
 pub const FOLDER_VARIABLE: &str = "WHITEWATER_KERNELS";
 /// The name of a kernel that was given no other.
 pub const DEFAULT_NAME: &str = "default";
 
+/// The name of a kernel that counts its lines and was given no other.
+pub(super) const COVERAGE_NAME: &str = "coverage";
+
 /// The program of a kernel, in its folder.
 const PROGRAM: &str = "linux";
 /// The configuration it was built with.
 const CONFIG: &str = "config";
+/// What the compiler noted of each object whose lines are counted, for gcov.
+const NOTES: &str = "notes";
 /// What else is known of it.
 const MANIFEST: &str = "kernel.toml";
 /// The most characters that a name may have.
@@ -44,6 +51,15 @@ pub enum KernelError {
         folder: PathBuf,
         /// The names that there are.
         installed: Vec<String>,
+    },
+    /// There is no kernel that counts its lines.
+    #[error(
+        "no kernel in {} counts the lines that it executes; `whitewater kernel build --coverage` makes one",
+        folder.display()
+    )]
+    Counting {
+        /// Where it was looked for.
+        folder: PathBuf,
     },
     /// A name that could not be a folder of its own.
     #[error(
@@ -151,6 +167,11 @@ impl Kernel {
         self.folder.join(PROGRAM)
     }
 
+    /// The folder of what the compiler noted of the objects whose lines this kernel counts.
+    pub(in crate::world::uml) fn notes(&self) -> PathBuf {
+        self.folder.join(NOTES)
+    }
+
     /// The lines of the fragments that this kernel's configuration does not hold; empty for one that has all that cases
     /// may need.
     pub fn unmet(&self) -> Result<Vec<String>, KernelError> {
@@ -234,6 +255,19 @@ impl Store {
     /// Builds a kernel and installs it. Tells how far it is through `progress`.
     pub fn build(&self, options: &BuildOptions, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Built, KernelError> {
         build::build(self, options, progress)
+    }
+
+    /// A kernel that counts the lines that it executes: the one called `coverage`, or else the only one there is.
+    pub fn find_counting(&self) -> Result<Kernel, KernelError> {
+        let mut kernels = self.list()?;
+        kernels.retain(|kernel| kernel.manifest.coverage);
+        let wanted = kernels.iter().position(|kernel| kernel.name == COVERAGE_NAME);
+        match (wanted, kernels.len()) {
+            (Some(index), _) => Ok(kernels.swap_remove(index)),
+            (None, 1) => Ok(kernels.swap_remove(0)),
+            (None, 0) => Err(KernelError::Counting { folder: self.root.clone() }),
+            (None, _) => self.find(Some(COVERAGE_NAME)),
+        }
     }
 
     fn load(&self, name: String) -> Result<Kernel, KernelError> {

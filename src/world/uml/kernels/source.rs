@@ -24,6 +24,14 @@ pub(super) fn find(given: Option<&Path>) -> Result<PathBuf, KernelError> {
     if let Some(path) = given {
         return fs::canonicalize(path).map_err(KernelError::file("find", path));
     }
+    newest()
+}
+
+/// The newest linux-source tarball of this machine that a kernel can be built from.
+///
+/// # Errors
+/// [`KernelError::Source`] where there is none, with ways to get one.
+pub fn newest() -> Result<PathBuf, KernelError> {
     let entries = fs::read_dir(DEBIAN_FOLDER).into_iter().flatten().flatten();
     let newest = entries
         .filter_map(|entry| Some((tarball_version(entry.file_name().to_str()?)?, entry.path())))

@@ -1,0 +1,74 @@
+//! The kernel's own selftest scripts, unchanged, with whitewater in the place of their C program.
+//!
+//! They come from a Linux source tree that WHITEWATER_KERNEL_SOURCE names. Here one of them runs over IPv4 with small
+//! files; WHITEWATER_KERNEL_SCRIPTS=all runs the five of them as they are, which takes some minutes:
+//!
+//!     WHITEWATER_KERNEL_SOURCE=linux-7.2 WHITEWATER_KERNEL_SCRIPTS=all cargo test --test kernel_scripts -- --nocapture
+
+mod common;
+
+use common::selftests::{Selftests, in_namespaces, lacks_namespaces, missing};
+
+/// What the scripts call.
+const PROGRAMS: [&str; 8] = ["ip", "tc", "ss", "nstat", "nft", "ping", "sysctl", "unshare"];
+
+/// The script that is run in any case, and its options: no impairments, which not every kernel has.
+const QUICK: (&str, &[&str]) = ("mptcp_connect.sh", &["-4", "-f", "65536", "-d", "0", "-l", "0", "-r", "0"]);
+
+/// All of them.
+const ALL: [&str; 5] = [
+    "mptcp_connect.sh",
+    "mptcp_connect_checksum.sh",
+    "mptcp_connect_mmap.sh",
+    "mptcp_connect_sendfile.sh",
+    "mptcp_connect_splice.sh",
+];
+
+/// How many tests the script has over IPv4: 33 transfers, and the two checks before them.
+const QUICK_TESTS: usize = 35;
+
+/// And over both families.
+const ALL_TESTS: usize = 68;
+
+#[test]
+fn the_kernels_scripts_pass_with_whitewater_in_the_place_of_their_program() {
+    let selftests = match Selftests::open() {
+        Ok(selftests) => selftests,
+        Err(why) => return println!("SKIP: the kernel's scripts: {why}"),
+    };
+    let lacking = missing(&PROGRAMS);
+    if !lacking.is_empty() {
+        return println!("SKIP: the kernel's scripts call {lacking:?}, not installed here");
+    }
+    if let Some(why) = lacks_namespaces() {
+        return println!("SKIP: the kernel's scripts need namespaces: {why}");
+    }
+    selftests.put_ours();
+    if std::env::var("WHITEWATER_KERNEL_SCRIPTS").is_ok_and(|which| which == "all") {
+        for script in ALL {
+            passes(&selftests, script, &[], ALL_TESTS);
+        }
+    } else {
+        passes(&selftests, QUICK.0, QUICK.1, QUICK_TESTS);
+    }
+}
+
+/// Runs a script: all of its tests have to pass, none may be skipped.
+fn passes(selftests: &Selftests, script: &str, options: &[&str], tests: usize) {
+    let begin = std::time::Instant::now();
+    let output = in_namespaces(&selftests.mptcp())
+        .arg(format!("./{script}"))
+        .args(options)
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("unshare starts");
+    let told = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let count = |start: &str| told.lines().filter(|line| line.starts_with(start)).count();
+    let skipped = told.lines().filter(|line| line.starts_with("ok ") && line.contains("# SKIP")).count();
+    println!("{script} {}: {} passed in {:.1?}", options.join(" "), count("ok "), begin.elapsed());
+    let as_expected = (output.status.code(), count("ok "), count("not ok "), skipped) == (Some(0), tests, 0, 0);
+    assert!(as_expected, "{script}: {}\n{told}\n{errors}", output.status);
+    let seeds = errors.lines().filter(|line| line.contains("# seed 0x")).count();
+    assert!(seeds >= tests, "it was not our program that ran: {seeds} seeds in\n{errors}");
+}
