@@ -57,7 +57,11 @@ impl Stage<'_> {
         let mut trouble = Vec::new();
         let mut waiting: Vec<&Event> = self.case.events.iter().collect();
         let mut undo: Vec<Undo> = Vec::new();
-        while !self.switch.stopped.load(Ordering::Acquire) && !(waiting.is_empty() && undo.is_empty()) {
+        loop {
+            let done = waiting.is_empty() && undo.is_empty();
+            if done || self.switch.stopped.load(Ordering::Acquire) {
+                break;
+            }
             let now = start.elapsed();
             let healed = self.switch.healed.load(Ordering::Acquire);
             let note = |result: Result<(), NetError>| result.err().map(|error| format!("event: {error}"));

@@ -123,7 +123,8 @@ fn path_manager(host: Host, knobs: &Knobs, steps: &mut Steps) {
     steps.add(Phase::Part, &at, move |case| edit(case, &|pm| *pm = PathManager::default()));
     steps.add(Phase::Field, &format!("{at}.subflows"), move |case| edit(case, &|pm| pm.subflows = None));
     steps.add(Phase::Field, &format!("{at}.accepted"), move |case| edit(case, &|pm| pm.accepted = None));
-    let limits: [(&str, Option<u8>, fn(&mut PathManager, u8)); 2] = [
+    type Limit = fn(&mut PathManager, u8);
+    let limits: [(&str, Option<u8>, Limit); 2] = [
         ("subflows", knobs.pm.subflows, |pm, value| pm.subflows = Some(value)),
         ("accepted", knobs.pm.accepted, |pm, value| pm.accepted = Some(value)),
     ];
