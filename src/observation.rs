@@ -105,6 +105,15 @@ pub struct Story {
     pub received: u64,
     /// How what it read differs from what was sent.
     pub mismatch: Option<Mismatch>,
+    /// Whether it left before its time, as the case says.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub left: bool,
+    /// Whether bytes lay unread when it left.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unread: bool,
+    /// How many connections it has brought to their end. The other figures are those of the last one it began.
+    #[serde(default)]
+    pub rounds: u8,
     /// Whether it has shut down its sending side.
     pub shut_down: bool,
     /// Whether it has seen the end of the peer's stream.
@@ -115,6 +124,9 @@ pub struct Story {
     pub state: String,
     /// The MPTCP state just before it closed; `None` for a TCP socket.
     pub mptcp: Option<MptcpState>,
+    /// All sockets of its host just before it closed its own, where its story is not a good one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sockets: Vec<SocketState>,
     /// Socket options that this kernel refused, with their errno.
     pub refused_options: Vec<String>,
     /// Where the kernel contradicted itself: what it said of the stream against what came of it.
@@ -220,4 +232,8 @@ pub struct Timings {
     pub transfer: Duration,
     /// Until sockets and links had settled.
     pub settle: Duration,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }

@@ -1,7 +1,8 @@
 //! The evidence of a run: what is kept beside a finding, for people and for the shrinker.
 //!
-//! A folder holds `observation.json`; `faults.toml`, everything that a random stage did, as explicit faults by link and
-//! direction; and for each link its packet log as `ns1-ns2.log` (text) and `ns1-ns2.pcapng`.
+//! A folder holds `observation.json`; `sockets.txt`, the sockets of both ends as `ss -nitaM` shows them, where something
+//! went wrong; `counters.txt`, how much each counter grew, as `nstat` shows it; `faults.toml`, everything that a random stage
+//! did, as explicit faults by link and direction; and for each link its packet log as `ns1-ns2.log` (text) and `ns1-ns2.pcapng`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,10 +12,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::case::{Direction, Fault, LinkId};
 use crate::link::LinkLog;
-use crate::observation::Observation;
+use crate::net::{counters, diag};
+use crate::observation::{Observation, SocketState};
 
 /// The file that holds the observation.
 pub const OBSERVATION: &str = "observation.json";
+/// The file that holds the sockets of both ends.
+pub const SOCKETS: &str = "sockets.txt";
+/// The file that holds the counters of all hosts.
+pub const COUNTERS: &str = "counters.txt";
 /// The file that holds the faults.
 pub const FAULTS: &str = "faults.toml";
 
@@ -52,6 +58,11 @@ impl Evidence {
         let json = serde_json::to_vec_pretty(observation).map_err(at(&path))?;
         std::fs::write(&path, json).map_err(at(&path))?;
 
+        for (name, text) in [(SOCKETS, sockets_of(observation)), (COUNTERS, counters_of(observation))] {
+            let path = folder.join(name);
+            std::fs::write(&path, text).map_err(at(&path))?;
+        }
+
         let path = folder.join(FAULTS);
         let faults: BTreeMap<LinkId, LinkFaults> = self.links.iter().map(|log| (log.id, faults_of(log))).collect();
         let text = toml::to_string(&faults).map_err(at(&path))?;
@@ -80,6 +91,32 @@ pub fn hand_over(from: &Path, to: &Path) -> Result<(), EvidenceError> {
     Ok(())
 }
 
+/// The sockets that were seen when something went wrong.
+fn sockets_of(observation: &Observation) -> String {
+    let mut text = String::new();
+    let mut add = |title: String, sockets: &[SocketState]| {
+        if !sockets.is_empty() {
+            text.push_str(&format!("# {title}\n{}{}\n", diag::text::head(), diag::text::text(sockets)));
+        }
+    };
+    for (host, story) in &observation.hosts {
+        add(format!("{host}, when nothing moved any more"), &story.stalled_sockets);
+        add(format!("{host}, left behind"), &story.left_sockets);
+    }
+    for (name, story) in [("client", &observation.client), ("server", &observation.server)] {
+        add(format!("{name}'s host, before the {name} closed"), &story.sockets);
+    }
+    if text.is_empty() {
+        text.push_str("# both endpoints came to their end, and nothing was left behind\n");
+    }
+    text
+}
+
+fn counters_of(observation: &Observation) -> String {
+    let hosts = observation.hosts.iter();
+    hosts.map(|(host, story)| format!("# {host}\n{}\n", counters::text(&story.counters))).collect()
+}
+
 fn faults_of(log: &LinkLog) -> LinkFaults {
     LinkFaults { forward: log.faults(Direction::Forward), backward: log.faults(Direction::Backward) }
 }
@@ -90,4 +127,26 @@ pub fn read_faults(folder: &Path) -> Result<BTreeMap<LinkId, [Vec<Fault>; 2]>, E
     let text = std::fs::read_to_string(&path).map_err(at(&path))?;
     let faults: BTreeMap<LinkId, LinkFaults> = toml::from_str(&text).map_err(at(&path))?;
     Ok(faults.into_iter().map(|(link, faults)| (link, [faults.forward, faults.backward])).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Case, Host};
+    use crate::oracle::healthy;
+
+    #[test]
+    fn sockets_and_counters_are_written_beside_the_observation() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut seen = healthy::observation(&Case::default());
+        let socket = SocketState { protocol: "tcp".into(), state: "ESTAB".into(), ..SocketState::default() };
+        seen.client.sockets.push(socket.clone());
+        seen.hosts.entry(Host::Ns1).or_default().stalled_sockets.push(socket);
+        Evidence { links: Vec::new() }.write(folder.path(), &seen).unwrap();
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        let sockets = read(SOCKETS);
+        assert!(sockets.contains("# ns1, when nothing moved any more\nNetid"), "{sockets}");
+        assert!(sockets.contains("# client's host, before the client closed\n"), "{sockets}");
+        assert!(read(COUNTERS).contains("TcpPassiveOpens"), "{}", read(COUNTERS));
+    }
 }

@@ -70,7 +70,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     let built = Instant::now();
 
     let transfer = transfer(errand, &topology, &relay)?;
-    known_protocols(&transfer)?;
+    known_protocols(case, &transfer)?;
     let moved = Instant::now();
     relay.heal();
     let left = match transfer.end {
@@ -105,9 +105,10 @@ fn with_bytes(story: &LinkStory, bytes: Option<&[u64; 2]>) -> LinkStory {
 }
 
 /// A socket that this kernel does not know is no finding.
-fn known_protocols(transfer: &Transfer) -> Result<(), RunError> {
-    for story in [&transfer.client, &transfer.server] {
-        if let Some(error) = story.error.as_ref().filter(|error| error.call == "socket") {
+fn known_protocols(case: &Case, transfer: &Transfer) -> Result<(), RunError> {
+    for (story, end) in [(&transfer.client, &case.client), (&transfer.server, &case.server)] {
+        let disabled = !case.knobs(end.host).has_mptcp();
+        if let Some(error) = story.error.as_ref().filter(|error| error.call == "socket" && !disabled) {
             return Err(RunError::Unable(format!(
                 "this kernel gives no socket of the case's protocol and family ({}): MPTCP needs CONFIG_MPTCP and \
                  net.mptcp.enabled=1, IPv6 needs CONFIG_IPV6; `whitewater doctor` tells more",

@@ -43,6 +43,10 @@ const BUILT_IN: &[&str] = &[
     include_str!("../../cases/known/fallback-hole.toml"),
     include_str!("../../cases/known/fallback-stall.toml"),
     include_str!("../../cases/known/fallback-truncation.toml"),
+    include_str!("../../cases/known/fastopen-stall.toml"),
+    include_str!("../../cases/known/fastopen-stall-7.2.toml"),
+    include_str!("../../cases/known/one-sided-fallback-6.18.toml"),
+    include_str!("../../cases/known/one-sided-fallback-7.2.toml"),
     include_str!("../../cases/known/rcvlowat-stall.toml"),
     include_str!("../../cases/known/syncookie-hole.toml"),
 ];

@@ -1,10 +1,11 @@
 //! What a case says about one endpoint.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Host, Io, is_default};
+use super::{Change, Host, Io, SocketOption, is_default};
 
 /// The protocol that an endpoint asks its socket for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,6 +59,9 @@ pub struct Endpoint {
     /// Its socket options. On the server they are set on the listening socket, which hands them on.
     #[serde(skip_serializing_if = "is_default")]
     pub options: SocketOptions,
+    /// Options that change in the middle of the transfer, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
 }
 
 /// How a byte stream is cut into calls, and where the caller rests.
@@ -159,6 +163,21 @@ pub struct SocketOptions {
     /// TCP_CONGESTION.
     #[serde(skip_serializing_if = "is_default")]
     pub congestion: Option<Congestion>,
+    /// TCP Fast Open. On the client: the first bytes go with the SYN (sendto(2) with MSG_FASTOPEN), if it has a cookie of an
+    /// earlier connection. On the server: TCP_FASTOPEN; it takes them where `tcp_fastopen` of its host lets it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub fastopen: bool,
+    /// Others, set before connect or listen.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra: BTreeMap<SocketOption, u32>,
+}
+
+impl Endpoint {
+    /// The least value that an option of [`SocketOptions::extra`] or [`Endpoint::changes`] is ever set to.
+    pub fn smallest(&self, option: SocketOption) -> Option<u32> {
+        let later = self.changes.iter().filter(|change| change.option == option).map(|change| change.value);
+        later.chain(self.options.extra.get(&option).copied()).min()
+    }
 }
 
 /// A congestion control algorithm that mainline kernels carry.

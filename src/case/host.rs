@@ -1,8 +1,10 @@
 //! What a case says about one host.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{PathManager, is_default};
+use super::{PathManager, Sysctl, is_default};
 
 /// A host: a network namespace. All four make the chain `ns1 - ns2 - ns3 - ns4`; other topologies have fewer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,6 +68,16 @@ pub struct Knobs {
     /// What the path manager is told.
     #[serde(skip_serializing_if = "is_default")]
     pub pm: PathManager,
+    /// Others.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<Sysctl, u32>,
+}
+
+impl Knobs {
+    /// Whether this host gives MPTCP sockets.
+    pub fn has_mptcp(&self) -> bool {
+        self.sysctls.get(&Sysctl::MptcpEnabled) != Some(&0)
+    }
 }
 
 impl Default for Knobs {
@@ -82,6 +94,7 @@ impl Default for Knobs {
             add_addr_timeout: None,
             join_initial: true,
             pm: PathManager::default(),
+            sysctls: BTreeMap::new(),
         }
     }
 }

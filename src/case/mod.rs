@@ -8,6 +8,7 @@
 //! This room holds the data, its text form ([`mod@file`]), the generators ([`strategy`]) and the steps towards simpler
 //! cases ([`simpler`]). It runs nothing and judges nothing.
 
+mod ending;
 mod endpoint;
 mod events;
 mod host;
@@ -16,6 +17,7 @@ mod link;
 mod middlebox;
 mod names;
 mod paths;
+mod tuning;
 
 pub mod file;
 pub mod simpler;
@@ -23,6 +25,7 @@ pub mod steadier;
 pub mod strategy;
 pub mod validate;
 
+pub use ending::{Ending, First, Leave, Manner, Rounds, Second};
 pub use endpoint::{Chunks, Congestion, Endpoint, Pairing, Pattern, Pause, Protocol, SocketOptions};
 pub use events::{Event, Happening, Moment};
 pub use host::{Host, Knobs, Offloads, Syncookies};
@@ -33,9 +36,9 @@ pub use link::{
 pub use middlebox::{Pick, Removal, Rule, Strip, TcpOption, Towards};
 pub use names::ParseNameError;
 pub use paths::{MAX_PATHS, PathManager, PmEndpoint, SUBFLOWS_DEFAULT, Topology};
+pub use tuning::{Change, SocketOption, Sysctl, Way};
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +70,9 @@ pub struct Case {
     /// How the transfer ends.
     #[serde(skip_serializing_if = "is_default")]
     pub ending: Ending,
+    /// How many connections there are, one after the other.
+    #[serde(skip_serializing_if = "is_default")]
+    pub rounds: Rounds,
     /// The endpoint that connects.
     pub client: Endpoint,
     /// The endpoint that listens.
@@ -96,6 +102,7 @@ impl Default for Case {
             refusals: 0,
             cpus: 1,
             ending: Ending::default(),
+            rounds: Rounds::default(),
             client: Endpoint::default(),
             server: Endpoint::default(),
             hosts: BTreeMap::new(),
@@ -188,43 +195,6 @@ pub enum Address {
     /// The one on the device that faces away from the client, where there is one; else as [`Address::Near`]. On one
     /// host: the address of its first device.
     Far,
-}
-
-/// How a transfer ends.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Ending {
-    /// Who shuts down its sending side first.
-    pub first: First,
-    /// When the other one starts to send. Without effect where both shut down at once.
-    pub second: Second,
-    /// How long an endpoint waits between its last byte and its shutdown.
-    #[serde(with = "humantime_serde", skip_serializing_if = "is_default")]
-    pub pause: Duration,
-}
-
-/// Who shuts down its sending side first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum First {
-    /// Each as soon as it has sent everything.
-    #[default]
-    Both,
-    /// The client as soon as it has sent everything; the server once it has seen the client's end of stream.
-    Client,
-    /// The server as soon as it has sent everything; the client once it has seen the server's end of stream.
-    Server,
-}
-
-/// When the endpoint that shuts down second starts to send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Second {
-    /// At once.
-    #[default]
-    AtOnce,
-    /// After the end of the other's stream: all its data crosses a half-closed connection.
-    AfterEnd,
 }
 
 /// What a run of a saved case showed.

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use super::strategy::{Group, LinkFilter};
 use super::{
-    Address, Congestion, Direction, Family, First, Host, LinkId, Pairing, Protocol, Receiving, Second, Sending,
-    Syncookies, TcpOption, Towards,
+    Address, Congestion, Direction, Family, First, Host, LinkId, Manner, Pairing, Protocol, Receiving, Second, Sending,
+    SocketOption, Syncookies, Sysctl, TcpOption, Towards, Way,
 };
 
 /// A text that names nothing of its kind.
@@ -81,6 +81,37 @@ named!(Receiving, "way to receive":
     SaveAfterPeek = "save-after-peek",
     Splice = "splice",
 );
+named!(Manner, "way to leave": Close = "close", Unread = "unread", Linger = "linger");
+named!(SocketOption, "socket option":
+    SoSndbuf = "SO_SNDBUF",
+    SoRcvbuf = "SO_RCVBUF",
+    SoMark = "SO_MARK",
+    SoPriority = "SO_PRIORITY",
+    SoKeepalive = "SO_KEEPALIVE",
+    IpTos = "IP_TOS",
+    TcpNodelay = "TCP_NODELAY",
+    TcpCork = "TCP_CORK",
+    TcpQuickack = "TCP_QUICKACK",
+    TcpWindowClamp = "TCP_WINDOW_CLAMP",
+);
+named!(Sysctl, "kernel setting":
+    TcpAutocorking = "tcp_autocorking",
+    TcpDsack = "tcp_dsack",
+    TcpEarlyRetrans = "tcp_early_retrans",
+    TcpEcn = "tcp_ecn",
+    TcpFastopen = "tcp_fastopen",
+    TcpFrto = "tcp_frto",
+    TcpLimitOutputBytes = "tcp_limit_output_bytes",
+    TcpMinTsoSegs = "tcp_min_tso_segs",
+    TcpModerateRcvbuf = "tcp_moderate_rcvbuf",
+    TcpNotsentLowat = "tcp_notsent_lowat",
+    TcpRecovery = "tcp_recovery",
+    TcpReordering = "tcp_reordering",
+    TcpShrinkWindow = "tcp_shrink_window",
+    TcpSlowStartAfterIdle = "tcp_slow_start_after_idle",
+    MptcpEnabled = "mptcp_enabled",
+);
+named!(Way, "stream": Sent = "sent", Received = "received");
 named!(Syncookies, "setting of SYN cookies": Off = "off", OnOverflow = "on-overflow", Always = "always");
 named!(Towards, "end of a connection": Receiver = "receiver", Sender = "sender", Both = "both");
 named!(TcpOption, "TCP option":
@@ -114,6 +145,10 @@ named!(Group, "group":
     Offloads = "offloads",
     Cpus = "cpus",
     Io = "io",
+    Leave = "leave",
+    Rounds = "rounds",
+    Fastopen = "fastopen",
+    Tuning = "tuning",
     Paths = "paths",
     Loss = "loss",
     Corrupt = "corrupt",
@@ -174,6 +209,10 @@ mod tests {
         as_in_the_file(&[Congestion::Reno, Congestion::Cubic, Congestion::Bbr]);
         as_in_the_file(&Sending::ALL);
         as_in_the_file(&Receiving::ALL);
+        as_in_the_file(&[Manner::Close, Manner::Unread, Manner::Linger]);
+        as_in_the_file(&SocketOption::ALL);
+        as_in_the_file(&Sysctl::ALL);
+        as_in_the_file(&[Way::Sent, Way::Received]);
         as_in_the_file(&[Syncookies::Off, Syncookies::OnOverflow, Syncookies::Always]);
     }
 

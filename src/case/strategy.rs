@@ -17,6 +17,7 @@ mod modes;
 mod paths;
 #[cfg(test)]
 mod tests;
+mod tuning;
 
 use proptest::prelude::Rng;
 use proptest::strategy::{NewTree, Strategy};
@@ -52,6 +53,14 @@ pub enum Group {
     Cpus,
     /// The calls that send and receive.
     Io,
+    /// One endpoint leaves before its time.
+    Leave,
+    /// Several connections, one after the other.
+    Rounds,
+    /// TCP Fast Open, cold and with a cookie of an earlier round.
+    Fastopen,
+    /// More kernel settings and socket options, some of which change in the middle of the transfer.
+    Tuning,
     /// Several paths, with what path managers are told and what happens to paths on the way.
     Paths,
     /// Loss on a link.
@@ -74,7 +83,7 @@ pub enum Group {
 
 impl Group {
     /// Every group.
-    pub const ALL: [Group; 20] = [
+    pub const ALL: [Group; 24] = [
         Group::Chunks,
         Group::Pauses,
         Group::Buffers,
@@ -86,6 +95,10 @@ impl Group {
         Group::Offloads,
         Group::Cpus,
         Group::Io,
+        Group::Leave,
+        Group::Rounds,
+        Group::Fastopen,
+        Group::Tuning,
         Group::Paths,
         Group::Loss,
         Group::Corrupt,
@@ -104,7 +117,7 @@ impl Group {
 
     /// Whether it is switched on by a stream of its own: it came after the others, whose draws stay as they were.
     fn has_own_stream(self) -> bool {
-        matches!(self, Group::Io | Group::Paths)
+        matches!(self, Group::Io | Group::Leave | Group::Rounds | Group::Fastopen | Group::Tuning | Group::Paths)
     }
 
     /// In which share of cases a group that is no impairment is switched on; [`Group::Paths`] is drawn before all others.
@@ -113,10 +126,10 @@ impl Group {
             Group::Chunks => 0.5,
             Group::Io => 0.45,
             Group::Options | Group::Ending => 0.35,
-            Group::Buffers | Group::Knobs => 0.25,
+            Group::Buffers | Group::Knobs | Group::Tuning => 0.25,
             Group::Pauses => 0.2,
             Group::Mtu | Group::Offloads => 0.15,
-            Group::Refusals | Group::Cpus => 0.1,
+            Group::Refusals | Group::Cpus | Group::Leave | Group::Rounds | Group::Fastopen => 0.1,
             _ => 0.0,
         }
     }
@@ -262,6 +275,9 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     if on(Group::Io) {
         modes::io(&mut case);
     }
+    if on(Group::Tuning) && several.is_none() {
+        tuning::draw(&mut case);
+    }
     if on(Group::Mtu) {
         links::mtus(&mut case);
     }
@@ -272,7 +288,8 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         if !kinds.is_empty() {
             links::impair(&mut case, &kinds);
         }
-        if !boxes.is_empty() {
+        // What a middlebox does to a join is not judged yet.
+        if !boxes.is_empty() && several.is_none() {
             middlebox::middlebox(&mut case, kinds.is_empty());
         }
     }
@@ -289,6 +306,18 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     if several.is_some() {
         paths::sizes(&mut case, space.size_max);
         paths::events(&mut case, impaired);
+    }
+    if on(Group::Leave) && several.is_none() {
+        modes::leave(&mut case);
+    }
+    if on(Group::Rounds) && several.is_none() {
+        modes::rounds(&mut case);
+    }
+    if on(Group::Fastopen) && several.is_none() {
+        modes::fastopen(&mut case);
+    }
+    if on(Group::Tuning) && several.is_none() {
+        tuning::changes(&mut case);
     }
     if on(Group::Chunks) {
         endpoints::chunks(&mut case);
@@ -330,7 +359,7 @@ fn draw_ending(draw: &mut Draw) -> Ending {
     let first = draw.pick(&[First::Both, First::Client, First::Client, First::Server, First::Server]);
     let second = if first == First::Both { Second::AtOnce } else { draw.pick(&[Second::AtOnce, Second::AfterEnd]) };
     let pause = if draw.chance(0.4) { draw.micros_log(100, 200_000) } else { std::time::Duration::ZERO };
-    Ending { first, second, pause }
+    Ending { first, second, pause, leave: None }
 }
 
 /// The cases of a space, as a proptest strategy. Made by [`cases`].

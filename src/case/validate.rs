@@ -24,6 +24,10 @@ pub const MAX_PAUSES: usize = 64;
 pub const MAX_REST: Duration = Duration::from_secs(60);
 /// The most refused connects.
 pub const MAX_REFUSALS: u8 = 16;
+/// The most connections of a case, one after the other.
+pub const MAX_ROUNDS: u8 = 16;
+/// The most changes of socket options at one end.
+pub const MAX_CHANGES: usize = 64;
 /// The most CPUs of a case.
 pub const MAX_CPUS: u8 = 2;
 /// The largest socket buffer, and the largest maximum of `tcp_rmem` and `tcp_wmem`: 64 MiB.
@@ -118,6 +122,11 @@ impl Check {
         self.must(case.format == FORMAT, "format", || format!("is {}: must be {FORMAT}", case.format));
         self.within("refusals", case.refusals, 0..=MAX_REFUSALS);
         self.within("cpus", case.cpus, 1..=MAX_CPUS);
+        self.within("rounds.count", case.rounds.count, 1..=MAX_ROUNDS);
+        if let Some(leave) = case.ending.leave {
+            self.within("ending.leave.sent", leave.sent, 0..=MAX_PAYLOAD);
+            self.within("ending.leave.received", leave.received, 0..=MAX_PAYLOAD);
+        }
         self.lasts("ending.pause", case.ending.pause, MAX_REST);
         self.endpoint("client", &case.client, case.server.payload);
         self.endpoint("server", &case.server, case.client.payload);
@@ -220,6 +229,11 @@ impl Check {
         self.chunks(&format!("{at}.write"), &endpoint.write, endpoint.payload);
         self.chunks(&format!("{at}.read"), &endpoint.read, incoming);
         self.options(&format!("{at}.options"), &endpoint.options);
+        self.count(&format!("{at}.changes"), endpoint.changes.len(), MAX_CHANGES);
+        for (nth, change) in endpoint.changes.iter().enumerate() {
+            self.within(&format!("{at}.changes.{nth}.at"), change.at, 0..=MAX_PAYLOAD);
+            self.within(&format!("{at}.changes.{nth}.value"), change.value, change.option.range());
+        }
     }
 
     fn chunks(&mut self, at: &str, chunks: &Chunks, bytes: u64) {
@@ -287,12 +301,18 @@ impl Check {
         if let Some(value) = options.rcvlowat {
             self.within(&format!("{at}.rcvlowat"), value, 1..=MAX_RCVLOWAT);
         }
+        for (option, value) in &options.extra {
+            self.within(&format!("{at}.extra.{option}"), *value, option.range());
+        }
         if let Some(value) = options.maxseg {
             self.within(&format!("{at}.maxseg"), value, MAXSEG);
         }
     }
 
     fn knobs(&mut self, at: &str, knobs: &Knobs) {
+        for (sysctl, value) in &knobs.sysctls {
+            self.within(&format!("{at}.sysctls.{sysctl}"), *value, sysctl.range());
+        }
         for (name, value) in [("tcp_rmem", knobs.tcp_rmem), ("tcp_wmem", knobs.tcp_wmem)] {
             let Some([least, default, most]) = value else { continue };
             let holds = 1 <= least && least <= default && default <= most && most <= MAX_BUFFER;

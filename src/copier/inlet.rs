@@ -68,6 +68,11 @@ impl Inlet {
         Ok(length)
     }
 
+    /// How many bytes were received.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Where the kernel contradicted itself.
     pub fn contradictions(&self) -> &[Contradiction] {
         &self.contradictions

@@ -137,6 +137,7 @@ pub struct Copier {
     start: When,
     shut_down_when: When,
     pause: Duration,
+    leave: Option<(u64, u64)>,
     reader: Side,
     writer: Side,
     /// Whether the first event has come.
@@ -161,6 +162,7 @@ impl Copier {
             start: plan.start,
             shut_down_when: plan.shut_down,
             pause: plan.pause,
+            leave: plan.leave.map(|(sent, received)| (sent.min(plan.send), received)),
             reader: Side::new(&plan, &plan.read, "read"),
             writer: Side::new(&plan, &plan.write, "write"),
             woken: false,
@@ -343,6 +345,9 @@ impl Copier {
         if self.shut_down && self.end_of_stream && self.ended.is_none() {
             self.ended = Some(Ended::Done);
         }
+        if self.may_leave() && self.ended.is_none() {
+            self.ended = Some(Ended::Left);
+        }
         if let Some(ended) = self.ended {
             return Action::Finish(ended);
         }
@@ -363,11 +368,16 @@ impl Copier {
     }
 
     fn read(&mut self) -> Action {
-        Action::Read { at_most: self.reader.size() }
+        let room =
+            self.leave.and_then(|(_, received)| received.checked_sub(self.reader.moved)).filter(|room| *room > 0);
+        let size = self.reader.size();
+        Action::Read { at_most: room.map_or(size, |room| usize::try_from(room).map_or(size, |room| room.min(size))) }
     }
 
     fn write(&mut self) -> Action {
-        let left = self.send - self.writer.moved;
+        // Whoever leaves at an offset sends up to it, and no further.
+        let until = self.leave.map(|(sent, _)| sent).filter(|sent| *sent > self.writer.moved).unwrap_or(self.send);
+        let left = until - self.writer.moved;
         let size = self.writer.size();
         let length = usize::try_from(left).map_or(size, |left| size.min(left));
         Action::Write { offset: self.writer.moved, length }
@@ -378,6 +388,13 @@ impl Copier {
         let at_once = self.may_shut_down().then_some(self.now);
         let until = [at_once, self.reader.rests_until, self.writer.rests_until].into_iter().flatten().min();
         Action::Wait { read: self.wants_read(), write: self.wants_write(), until }
+    }
+
+    /// Whether it is time to leave. A stream that has ended brings no more bytes to wait for.
+    fn may_leave(&self) -> bool {
+        self.leave.is_some_and(|(sent, received)| {
+            self.writer.moved >= sent && (self.reader.moved >= received || self.end_of_stream)
+        })
     }
 
     fn wants_read(&self) -> bool {

@@ -101,6 +101,7 @@ impl Params {
             start: when(self.start_after_end),
             shut_down: when(self.shut_down_after_end),
             pause: Duration::from_millis(self.pause_ms.into()),
+            leave: None,
             seed: Seed(self.seed),
             name: "model",
         }

@@ -76,6 +76,16 @@ impl Outlet {
         Ok(taken)
     }
 
+    /// Counts bytes that went another way: with the SYN.
+    pub fn skip(&mut self, taken: usize) {
+        self.sent += taken as u64;
+    }
+
+    /// How many bytes were sent.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Takes the kernel's word that it needs pages no more; without that, MSG_ZEROCOPY fills a queue, and poll reports
     /// an error for ever. To be called where a call would block.
     pub fn collect(&mut self, socket: BorrowedFd<'_>) {

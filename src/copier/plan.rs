@@ -22,6 +22,8 @@ pub struct Plan {
     pub shut_down: When,
     /// How long to rest between the last byte and the shutdown.
     pub pause: Duration,
+    /// When to leave, whatever is left to do: once so many bytes are sent, and so many received.
+    pub leave: Option<(u64, u64)>,
     /// Where random chunk sizes come from.
     pub seed: Seed,
     /// The name of this copier's random streams: `client`, `server`.
@@ -38,6 +40,7 @@ impl Default for Plan {
             start: When::AtOnce,
             shut_down: When::AtOnce,
             pause: Duration::ZERO,
+            leave: None,
             seed: Seed::default(),
             name: "copier",
         }
@@ -59,6 +62,8 @@ pub enum When {
 pub enum Ended {
     /// Everything is sent, the sending side is shut down, and the end of the peer's stream was read.
     Done,
+    /// It left where its plan says so.
+    Left,
     /// It was told to stop.
     Stopped,
     /// A call failed.

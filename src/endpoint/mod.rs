@@ -5,8 +5,10 @@
 //! story and is written there. [`plant`] can make it lie, to test the tester.
 
 mod client;
+mod leaving;
 mod options;
 mod server;
+mod ulp;
 #[cfg(test)]
 mod ways_tests;
 mod wire;
@@ -17,13 +19,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 use std::sync::mpsc::{Receiver, Sender};
 
+use nix::errno::Errno;
+
 use crate::case::{Case, Ending, Endpoint, Family, First, Protocol, Second};
 use crate::copier::{self, Ended, Plan, Progress, When};
+use crate::net::diag;
 use crate::observation::{CallError, Story};
 use crate::payload::{self, Checker, Payload, StreamId};
 
 use plant::{Plant, Planted};
-use wire::Wire;
+use wire::{Job, Wire};
 
 /// The port that servers listen on: the kernel selftest's.
 pub const PORT: u16 = 12000;
@@ -48,8 +53,8 @@ pub struct Errand<'a> {
     pub plant: Option<Plant>,
 }
 
-/// How the two endpoints wait for each other before they are connected. One that ends drops its side, which ends the
-/// wait of the other.
+/// How the two endpoints wait for each other before they are connected, and between two rounds. One that ends drops its
+/// side, which ends the wait of the other.
 #[derive(Debug)]
 pub enum Rendezvous {
     /// The client's side: says that all its refused connects are over, waits until the server listens.
@@ -148,17 +153,25 @@ impl Errand<'_> {
             start,
             shut_down,
             pause: self.case.ending.pause,
+            leave: leaving::offsets(self),
             seed: self.case.seed,
             name: self.side.name(),
         }
     }
 
-    /// Moves the payload both ways over a connected socket, and completes the story.
-    fn copy(&self, socket: socket2::Socket, story: &mut Story) -> Result<(), Interruption> {
+    /// Moves the payload both ways over a connected socket, and completes the story of this round. Gives the socket back,
+    /// still open. `connects_to`: it is not connected yet, and its first write does that.
+    fn copy(
+        &self,
+        socket: socket2::Socket,
+        connects_to: Option<socket2::SockAddr>,
+        round: u8,
+        story: &mut Story,
+    ) -> Result<socket2::Socket, Interruption> {
         story.connected = true;
         let seed = self.case.seed;
-        let outgoing = StreamId { sender: self.side, connection: 0 };
-        let incoming = StreamId { sender: self.side.peer(), connection: 0 };
+        let outgoing = StreamId { sender: self.side, connection: round.into() };
+        let incoming = StreamId { sender: self.side.peer(), connection: round.into() };
         let expected = endpoint_of(self.case, self.side.peer()).payload;
         let payload = Payload::new(seed, outgoing);
         let mut checker = Checker::new(seed, incoming, expected);
@@ -166,7 +179,10 @@ impl Errand<'_> {
         let plan = self.plan();
         let plant = self.plant.filter(|plant| plant.errs(self.side));
         let io = options::set_for_io(&socket, self.endpoint().io, story);
-        let wire = match Wire::new(socket, io, plan.send, expected) {
+        ulp::check(&socket, self.endpoint().protocol, story);
+        let changes = self.endpoint().changes.clone();
+        let job = Job { total: plan.send, incoming: expected, io, changes, connects_to };
+        let wire = match Wire::new(socket, job) {
             Ok(wire) => wire,
             Err(error) => return Err(Interruption::Failed(PAYLOAD_FILE, error)),
         };
@@ -186,20 +202,41 @@ impl Errand<'_> {
         story.shut_down = outcome.shut_down;
         story.end_of_stream = outcome.end_of_stream;
         story.state = outcome.state.into();
-        if let Ended::Failed { call, errno } = outcome.ended {
-            story.error = Some(CallError {
+        story.error = match outcome.ended {
+            Ended::Failed { call, errno } => Some(CallError {
                 call: call.into(),
                 errno: format!("{errno:?}"),
                 sent: outcome.sent,
                 received: outcome.received,
-            });
-        }
+            }),
+            Ended::Done | Ended::Left | Ended::Stopped => None,
+        };
         story.mismatch = checker.finish(outcome.end_of_stream);
+        if story.mismatch.is_some() || story.error.is_some() {
+            // Evidence, no more: without it the story is the same.
+            story.sockets = diag::sockets_of_own().unwrap_or_default();
+        }
         if self.endpoint().protocol == Protocol::Mptcp {
             story.mptcp = Some(wire.mptcp_state());
         }
         wire.tell(story);
-        Ok(())
+        let socket = wire.into_socket();
+        if outcome.ended == Ended::Left {
+            leaving::prepare(self, &socket, story)?;
+        }
+        let over = match outcome.ended {
+            Ended::Done | Ended::Left => true,
+            Ended::Failed { errno, .. } => {
+                leaving::peer_leaves(self) && matches!(errno, Errno::ECONNRESET | Errno::EPIPE | Errno::ENOTCONN)
+            }
+            Ended::Stopped => false,
+        };
+        let right = story
+            .mismatch
+            .as_ref()
+            .is_none_or(|mismatch| mismatch.kind == payload::Damage::Truncated && leaving::peer_leaves(self));
+        story.rounds += u8::from(over && right);
+        Ok(socket)
     }
 }
 

@@ -7,7 +7,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{SockRef, Socket};
 
 use super::errno_name;
-use crate::case::{Io, Sending, SocketOptions};
+use crate::case::{Io, Sending, SocketOption, SocketOptions};
 use crate::observation::Story;
 use crate::sys;
 
@@ -25,6 +25,50 @@ pub(super) fn set_early(socket: &Socket, options: &SocketOptions, story: &mut St
     note.set("TCP_CORK", options.cork.then_some(()), |()| socket.set_tcp_cork(true));
     note.set("TCP_NOTSENT_LOWAT", options.notsent_lowat, |bytes| socket.set_tcp_notsent_lowat(bytes));
     note.set("SO_RCVLOWAT", options.rcvlowat, |bytes| sys::sockopt::set_receive_low_water(socket, bytes));
+    for (option, value) in &options.extra {
+        set_number(socket, *option, *value, story);
+    }
+}
+
+/// How many connections a server may have begun by TCP Fast Open: the kernel selftest's figure.
+const FASTOPEN_QUEUE: libc::c_int = 25;
+
+/// Has a listener take data with the SYN.
+pub(super) fn set_listening(listener: &Socket, options: &SocketOptions, story: &mut Story) {
+    let queue = options.fastopen.then_some(FASTOPEN_QUEUE);
+    Note { story }.set("TCP_FASTOPEN", queue, |queue| {
+        sys::sockopt::set_int(listener, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, queue)
+    });
+}
+
+/// Sets an option to a number; says why where the kernel refuses.
+pub(super) fn set_number(socket: &Socket, option: SocketOption, value: u32, story: &mut Story) {
+    Note { story }.set(&option.to_string(), Some(value), |value| apply(socket, option, value));
+}
+
+fn apply(socket: &Socket, option: SocketOption, value: u32) -> io::Result<()> {
+    let value = libc::c_int::try_from(value).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let set = |level, name, value| sys::sockopt::set_int(socket, level, name, value);
+    match option {
+        SocketOption::SoSndbuf => set(libc::SOL_SOCKET, libc::SO_SNDBUF, value),
+        SocketOption::SoRcvbuf => set(libc::SOL_SOCKET, libc::SO_RCVBUF, value),
+        SocketOption::SoMark => set(libc::SOL_SOCKET, libc::SO_MARK, value),
+        SocketOption::SoPriority => set(libc::SOL_SOCKET, libc::SO_PRIORITY, value),
+        SocketOption::SoKeepalive => {
+            set(libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 1)?;
+            set(libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 1)?;
+            set(libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 120)?;
+            set(libc::SOL_SOCKET, libc::SO_KEEPALIVE, value)
+        }
+        SocketOption::IpTos => match socket.domain()? {
+            socket2::Domain::IPV6 => set(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, value),
+            _ => set(libc::IPPROTO_IP, libc::IP_TOS, value),
+        },
+        SocketOption::TcpNodelay => set(libc::IPPROTO_TCP, libc::TCP_NODELAY, value),
+        SocketOption::TcpCork => set(libc::IPPROTO_TCP, libc::TCP_CORK, value),
+        SocketOption::TcpQuickack => set(libc::IPPROTO_TCP, libc::TCP_QUICKACK, value),
+        SocketOption::TcpWindowClamp => set(libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, value),
+    }
 }
 
 /// Sets what is to be set on the connected socket.
@@ -62,7 +106,10 @@ impl Note<'_> {
     /// Says whether nothing was refused.
     fn set<T>(&mut self, name: &str, value: Option<T>, apply: impl FnOnce(T) -> io::Result<()>) -> bool {
         let Some(Err(error)) = value.map(apply) else { return true };
-        self.story.refused_options.push(format!("{name}: {}", errno_name(&error)));
+        let refused = format!("{name}: {}", errno_name(&error));
+        if !self.story.refused_options.contains(&refused) {
+            self.story.refused_options.push(refused);
+        }
         false
     }
 }

@@ -191,6 +191,10 @@ impl<'a> Planted<'a> {
         self.wire.tell(story);
     }
 
+    pub(super) fn into_socket(self) -> socket2::Socket {
+        self.wire.into_socket()
+    }
+
     fn repeat_after_short_write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         if let Some(byte) = self.again {
             self.wire.write(&[byte])?;
@@ -283,6 +287,12 @@ impl Socket for Planted<'_> {
     fn shut_down(&mut self) -> io::Result<()> {
         match self.plant {
             Some(Plant::ForgetShutdown) => Ok(()),
+            _ if self.wire.is_connecting() => {
+                wait(self.wire.as_fd(), PollFlags::POLLOUT, self.stop)?;
+                self.wire.connected();
+                // The copier looks after its stop descriptor, and tries again.
+                Err(io::ErrorKind::Interrupted.into())
+            }
             _ => self.wire.shut_down(),
         }
     }

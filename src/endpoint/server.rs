@@ -3,6 +3,9 @@
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender};
 
+use socket2::Socket;
+
+use super::leaving::next_round;
 use super::wire::{Awaited, wait};
 use super::{Errand, Interruption, failed, options};
 use crate::case::Topology;
@@ -11,7 +14,7 @@ use crate::observation::Story;
 /// How many connections may wait to be accepted: the kernel selftest's figure.
 const BACKLOG: i32 = 20;
 
-/// Listens once the client has met its refusals, accepts one connection, and copies.
+/// Listens once the client has met its refusals, accepts a connection, and copies; as often as there are rounds.
 pub(super) fn run(
     errand: &Errand<'_>,
     refused: &Receiver<()>,
@@ -23,13 +26,36 @@ pub(super) fn run(
     let listener = errand.socket().map_err(failed("socket"))?;
     listener.set_reuse_address(true).map_err(failed("setsockopt"))?;
     options::set_early(&listener, &errand.endpoint().options, story);
+    options::set_listening(&listener, &errand.endpoint().options, story);
     listener.bind(&errand.socket_address().into()).map_err(failed("bind"))?;
     listener.listen(BACKLOG).map_err(failed("listen"))?;
     listening.send(()).map_err(|_| Interruption::Stopped("accepting"))?;
 
-    let socket = loop {
+    let mut listener = Some(listener);
+    let rounds = errand.case.rounds.count;
+    for round in 0..rounds {
+        let Some(open) = &listener else { break };
+        let socket = accept(errand, open)?;
+        // A join needs somebody who listens (net/ipv4/tcp_ipv4.c, tcp_v4_rcv finds no request socket without).
+        if round + 1 == rounds && errand.case.topology == Topology::Chain {
+            listener = None;
+        }
+        socket.set_nonblocking(true).map_err(failed("fcntl"))?;
+        options::set_late(&socket, &errand.endpoint().options, story);
+        drop(errand.copy(socket, None, round, story)?);
+        if story.rounds <= round || round + 1 == rounds {
+            break;
+        }
+        next_round(listening, refused)?;
+    }
+    Ok(())
+}
+
+/// Waits for a connection.
+fn accept(errand: &Errand<'_>, listener: &Socket) -> Result<Socket, Interruption> {
+    loop {
         match listener.accept() {
-            Ok((socket, _)) => break socket,
+            Ok((socket, _)) => return Ok(socket),
             // A connection may die between its arrival and its accept (accept(2)): the next one counts.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ECONNABORTED | libc::EINTR)) => {}
             Err(error) => return Err(Interruption::Failed("accept", error)),
@@ -38,12 +64,5 @@ pub(super) fn run(
             Awaited::Ready => {}
             Awaited::Stop => return Err(Interruption::Stopped("accepting")),
         }
-    };
-    // A join needs somebody who listens (net/ipv4/tcp_ipv4.c, tcp_v4_rcv finds no request socket without).
-    let joins = (errand.case.topology != Topology::Chain).then_some(listener);
-    socket.set_nonblocking(true).map_err(failed("fcntl"))?;
-    options::set_late(&socket, &errand.endpoint().options, story);
-    let result = errand.copy(socket, story);
-    drop(joins);
-    result
+    }
 }

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use socket2::Socket;
 
 use super::options;
-use super::wire::Wire;
+use super::wire::{Job, Wire};
 use crate::case::{Io, Receiving, Sending};
 use crate::copier::{Ended, Plan, Progress, Socket as _, drive};
 use crate::observation::Story;
@@ -29,7 +29,7 @@ fn tcp_pair() -> (Socket, Socket) {
 fn wire(socket: Socket, io: Io, total: u64, incoming: u64) -> (Wire, Story) {
     let mut story = Story::default();
     let io = options::set_for_io(&socket, io, &mut story);
-    (Wire::new(socket, io, total, incoming).expect("a wire"), story)
+    (Wire::new(socket, Job { io, total, incoming, ..Job::default() }).expect("a wire"), story)
 }
 
 /// Copies one end of a connection, and checks what it reads.

@@ -39,6 +39,11 @@ pub fn read_own() -> Result<Counters, NetError> {
     Ok(counters)
 }
 
+/// Counters as nstat(8) writes them: the name without its point, and how much it grew.
+pub fn text(counters: &Counters) -> String {
+    counters.iter().map(|(name, grown)| format!("{:<34} {grown:>12}\n", name.replacen('.', "", 1))).collect()
+}
+
 /// What moved from `before` to `after`, and by how much. What is only in one of them counts as 0 in the other.
 pub fn delta(before: &Counters, after: &Counters) -> Counters {
     let moved = |name: &String| {
@@ -80,6 +85,14 @@ fn number(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_are_told_as_nstat_does() {
+        let counters = Counters::from([("TcpExt.TCPTimeouts".to_owned(), 7), ("Tcp.InSegs".to_owned(), 12)]);
+        let lines: Vec<String> =
+            text(&counters).lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(lines, ["TcpInSegs 12", "TcpExtTCPTimeouts 7"]);
+    }
 
     #[test]
     fn all_three_forms_are_read() {

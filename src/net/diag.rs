@@ -17,6 +17,7 @@ use super::namespace::Namespace;
 use crate::observation::SocketState;
 
 mod info;
+pub mod text;
 
 // include/uapi/linux/{sock_diag,inet_diag,netlink}.h
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -44,15 +45,22 @@ const PROTOCOLS: [(&str, u32); 2] = [("tcp", libc::IPPROTO_TCP as u32), ("mptcp"
 pub fn sockets(namespace: &Namespace) -> Result<Vec<SocketState>, NetError> {
     let socket =
         namespace.run(open)?.map_err(|error| NetError::new("open a sock_diag socket", error).on(namespace.name()))?;
+    of_socket(&socket).map_err(|error| error.on(namespace.name()))
+}
+
+/// The same of the calling thread's namespace.
+pub fn sockets_of_own() -> Result<Vec<SocketState>, NetError> {
+    of_socket(&open().map_err(|error| NetError::new("open a sock_diag socket", error))?)
+}
+
+/// The sockets of the namespace that `socket` was made in.
+fn of_socket(socket: &Socket) -> Result<Vec<SocketState>, NetError> {
     let mut sockets = Vec::new();
     for (name, protocol) in PROTOCOLS {
         for family in [libc::AF_INET, libc::AF_INET6] {
-            match dump(&socket, name, protocol, family as u8, &mut sockets) {
+            match dump(socket, name, protocol, family as u8, &mut sockets) {
                 Err(error) if name == "mptcp" && lacks_handler(&error) => {}
-                other => {
-                    let failed = |error| NetError::new(format!("list the {name} sockets"), error).on(namespace.name());
-                    other.map_err(failed)?;
-                }
+                other => other.map_err(|error| NetError::new(format!("list the {name} sockets"), error))?,
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{losses, silence};
-use crate::case::{Case, Chunks, Endpoint, Knobs, Loss, Pattern, Rate};
+use crate::case::{Case, Chunks, Endpoint, Knobs, Loss, Pattern, Rate, SocketOption};
 
 /// What every transfer is given, whatever it is.
 const BASE: Duration = Duration::from_secs(20);
@@ -17,7 +17,8 @@ const SLACK: u32 = 4;
 /// How long the whole transfer of `case` may take.
 pub fn of(case: &Case, patience: Duration) -> Duration {
     let estimate = calls(case) + rates(case) + windows(case) + repairs(case);
-    (BASE + 2 * patience + rests(case) + SLACK * estimate).min(MAX)
+    let each = 2 * patience + rests(case) + SLACK * estimate;
+    (BASE + each * u32::from(case.rounds.count)).min(MAX)
 }
 
 /// The endpoints of `case`, each with the other one.
@@ -80,18 +81,21 @@ fn windows(case: &Case) -> Duration {
 
 /// The smallest send buffer that `endpoint` asks for, or the kernel's initial one.
 fn send_buffer(endpoint: &Endpoint, knobs: &Knobs) -> u64 {
-    let options = [endpoint.options.sndbuf, endpoint.options.sndbuf_late, knobs.tcp_wmem.map(|[_, first, _]| first)];
-    smallest(options, 16 << 10)
+    let options = &endpoint.options;
+    let changed = endpoint.smallest(SocketOption::SoSndbuf);
+    smallest(&[options.sndbuf, options.sndbuf_late, changed, knobs.tcp_wmem.map(|[_, first, _]| first)], 16 << 10)
 }
 
 /// The smallest receive buffer that `endpoint` asks for, or the kernel's initial one.
 fn receive_buffer(endpoint: &Endpoint, knobs: &Knobs) -> u64 {
-    let options = [endpoint.options.rcvbuf, endpoint.options.rcvbuf_late, knobs.tcp_rmem.map(|[_, first, _]| first)];
-    smallest(options, 128 << 10)
+    let options = &endpoint.options;
+    let changed = [SocketOption::SoRcvbuf, SocketOption::TcpWindowClamp].map(|option| endpoint.smallest(option));
+    let first = knobs.tcp_rmem.map(|[_, first, _]| first);
+    smallest(&[options.rcvbuf, options.rcvbuf_late, changed[0], changed[1], first], 128 << 10)
 }
 
-fn smallest(options: [Option<u32>; 3], default: u64) -> u64 {
-    options.into_iter().flatten().min().map_or(default, u64::from)
+fn smallest(options: &[Option<u32>], default: u64) -> u64 {
+    options.iter().copied().flatten().min().map_or(default, u64::from)
 }
 
 /// The time that lost packets take until they are sent again, each on its own.

@@ -1,6 +1,6 @@
 //! Whether the bytes that arrived are the bytes that were sent: Corrupt, Truncated, Extra.
 
-use super::{BOTH, Kind, Run, Verdict, errors, fallback, middlebox};
+use super::{BOTH, Kind, Run, Verdict, errors, fallback, leaving, middlebox};
 use crate::payload::{Damage, Mismatch, Sender};
 
 /// Looks at what either endpoint received. Wrong bytes in the middle come before a wrong length: they may cause it.
@@ -16,7 +16,7 @@ fn stream(run: &Run<'_>, sender: Sender) -> Option<Verdict> {
     let direction = format!("{}>{}", sender.name(), sender.peer().name());
     let Mismatch { kind, offset, length, expected, received, .. } = &mismatch;
     match kind {
-        Damage::Truncated if broke_off(run, sender) => None,
+        Damage::Truncated if broke_off(run, sender) || leaving::ended_there(run, sender, *received) => None,
         _ if *length == 1 && passed_altered(run, sender) => None,
         Damage::Truncated => {
             let what = format!("{direction} ended after {received} of {expected} bytes");

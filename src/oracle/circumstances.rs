@@ -17,6 +17,7 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         (falls_back(run), "fallen back to TCP"),
         (falls_back(run) && meets_middlebox(run), "middlebox against DSS"),
         (rests_on_cookie(run), "SYN cookie"),
+        (opens_fast(run), "TCP Fast Open"),
         (verdict.kind == Kind::Stalled && waits_for_low_water(run), "SO_RCVLOWAT on MPTCP"),
     ];
     let found: Vec<&str> = found.into_iter().filter(|(holds, _)| concerned && *holds).map(|(_, name)| name).collect();
@@ -39,6 +40,11 @@ fn waits_for_low_water(run: &Run<'_>) -> bool {
         let options = &run.endpoint(side).options;
         run.story(side).mptcp.is_some() && options.rcvlowat.is_some_and(|bytes| bytes > 1)
     })
+}
+
+/// Whether a connection began with data in its SYN.
+fn opens_fast(run: &Run<'_>) -> bool {
+    run.counter(Sender::Server, "TcpExt.TCPFastOpenPassive") > 0
 }
 
 /// Whether the server made its connection from a SYN cookie.

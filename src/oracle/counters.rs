@@ -148,6 +148,8 @@ const RULES: &[Rule] = &[
     // An orderly end needs no RST, and a connection that falls back to TCP ends like TCP.
     rest("Tcp.EstabResets", Side::Each, plain),
     rest("Tcp.OutRsts", Side::Each, plain),
+    // Data in a SYN is taken where the server asks for it, and nowhere else.
+    rest("TcpExt.TCPFastOpenPassive", Side::Server, no_fast_open),
     rest("TcpExt.SyncookiesSent", Side::Server, no_cookies),
     rest("TcpExt.SyncookiesRecv", Side::Server, no_cookies),
     grow("TcpExt.SyncookiesSent", Side::Server, only_cookies),
@@ -233,9 +235,8 @@ fn syn_sent_once(run: &Run<'_>) -> bool {
 /// Whether MPTCP was in nothing's way, and both endpoints came to the end of both streams.
 fn orderly_mptcp(run: &Run<'_>) -> bool {
     // A join that comes too late is reset.
-    one_subflow(run)
-        && surely_mptcp(run)
-        && BOTH.into_iter().all(|side| run.story(side).shut_down && run.story(side).end_of_stream)
+    let ends = run.case.ending.leave.is_none() && !run.case.rounds.reuse && one_subflow(run);
+    ends && surely_mptcp(run) && BOTH.into_iter().all(|side| run.story(side).shut_down && run.story(side).end_of_stream)
 }
 
 fn undamaged(run: &Run<'_>) -> bool {
@@ -274,12 +275,16 @@ fn plain(run: &Run<'_>) -> bool {
     let clean = losses::directions(run.case).all(|impairments| impairments == Default::default());
     let quiet = run.case.cpus == 1 && run.case.refusals == 0 && !fallback::too_slow(run);
     let once = BOTH.into_iter().all(|side| run.counter(side, "Tcp.RetransSegs") == 0);
-    clean && quiet && once && !run.case.is_mptcp()
+    clean && quiet && once && !run.case.is_mptcp() && run.case.ending.leave.is_none() && !run.case.rounds.reuse
 }
 
 /// With cookies on overflow only, the length of the listener's queue decides: that is not in the case.
 fn no_cookies(run: &Run<'_>) -> bool {
     run.case.knobs(run.case.server.host).syncookies == Syncookies::Off
+}
+
+fn no_fast_open(run: &Run<'_>) -> bool {
+    !(run.case.client.options.fastopen && run.case.server.options.fastopen)
 }
 
 fn only_cookies(run: &Run<'_>) -> bool {

@@ -11,6 +11,15 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
 
 fn endpoint(run: &Run<'_>, side: Sender) -> Option<Verdict> {
     let (story, name) = (run.story(side), side.name());
+    let rounds = run.case.rounds.count;
+    if rounds > 1 && story.rounds < rounds {
+        let what = format!("the {name} came to the end of {} of {rounds} connections", story.rounds);
+        return Some(Verdict::of(Kind::Reset, &format!("{name} did not come to its last connection"), what));
+    }
+    // Errors have been judged before: one that is still there is how it learnt that its peer has left.
+    if story.left || story.error.is_some() {
+        return None;
+    }
     let payload = run.endpoint(side).payload;
     let (kind, looks) = match story {
         story if !story.connected => (Kind::Reset, "never connected"),

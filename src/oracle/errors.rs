@@ -3,7 +3,7 @@
 //! The agent must have both endpoints' stories complete before it closes either socket: the close of one end would
 //! otherwise show as a reset of the other.
 
-use super::{BOTH, Kind, Run, Verdict};
+use super::{BOTH, Kind, Run, Verdict, leaving};
 use crate::observation::{CallError, End};
 use crate::payload::Sender;
 
@@ -12,6 +12,7 @@ use crate::payload::Sender;
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
     let errors: Vec<(Sender, &CallError)> =
         BOTH.into_iter().filter_map(|side| Some((side, run.story(side).error.as_ref()?))).collect();
+    let errors: Vec<_> = errors.into_iter().filter(|(side, error)| !leaving::explains(run, *side, error)).collect();
     let unexplained = errors.iter().filter(|(_, error)| !run.expected.explains(error) && !refused_cookie(run, error));
     match unexplained.min_by_key(|(_, error)| follows(error)) {
         Some((side, error)) => Some(reset(*side, error)),

@@ -25,12 +25,16 @@ pub struct Expectation {
     pub may_fall_back: bool,
     /// Whether the kernel may give up the connection (ETIMEDOUT and what follows from it).
     pub may_time_out: bool,
+    /// Whether the news that an endpoint has left may be lost, or the connection be reset before it was accepted.
+    pub may_miss_the_end: bool,
     /// Whether something on the way may reset the connection.
     pub may_be_cut: bool,
     /// Whether options of MPTCP may be missing where it can only answer with a RST.
     pub may_reset: bool,
     /// Whether a packet damaged on the way may draw an ICMPv6 error that ends the connect.
     pub may_fail_to_connect: bool,
+    /// Whether the client's first write connects, and has the errors of a connect.
+    pub connects_by_writing: bool,
 }
 
 /// After so long without an answer a kernel may give up: a listener forgets a SYN that it has answered after 63 s
@@ -53,9 +57,14 @@ impl Expectation {
             settle: settle(case),
             may_fall_back: may_fall_back(case),
             may_time_out: silence::blackout(case) > KERNEL_PATIENCE,
+            may_miss_the_end: case.ending.leave.is_some()
+                && (is_disturbed(case)
+                    || middlebox::cut(case)
+                    || losses::directions(case).any(|way| way.rate.is_some())),
             may_be_cut: middlebox::cut(case),
             may_reset: middlebox::strip_midway(case) || middlebox::alter(case),
             may_fail_to_connect: may_fail_to_connect(case),
+            connects_by_writing: case.client.options.fastopen,
         }
     }
 
@@ -71,7 +80,7 @@ impl Expectation {
             "ECONNRESET" | "EPIPE" | "ENOTCONN" | "ECONNREFUSED" | "ECONNABORTED" if self.may_be_cut => true,
             "ECONNRESET" | "EPIPE" | "ENOTCONN" | "EBADMSG" if self.may_reset => true,
             "EHOSTUNREACH" | "EPROTO" | "ENETUNREACH" | "ECONNREFUSED" | "EMSGSIZE" | "EACCES" => {
-                self.may_fail_to_connect && error.call == "connect"
+                self.may_fail_to_connect && (error.call == "connect" || self.connects_by_writing)
             }
             _ => false,
         }
@@ -91,6 +100,11 @@ fn settle(case: &Case) -> Duration {
 /// an MTU, offloads. SYN cookies carry MPTCP, and ends that disagree about DSS checksums use them (RFC 8684 section
 /// 3.1). Two CPUs count because veth then reorders by itself.
 fn may_fall_back(case: &Case) -> bool {
+    !case.is_mptcp() || is_disturbed(case) || silence::round_trip(case) > SLOW_HANDSHAKE
+}
+
+/// Whether packets may be lost, come out of order, come late or come twice.
+fn is_disturbed(case: &Case) -> bool {
     let disturbed = |impairments: &Impairments| {
         impairments.jitter.is_some()
             || impairments.reorder.is_some()
@@ -99,12 +113,10 @@ fn may_fall_back(case: &Case) -> bool {
             || !impairments.faults.is_empty()
             || middlebox::disturb_mptcp(impairments)
     };
-    !case.is_mptcp()
-        || case.cpus > 1
+    case.cpus > 1
         || !case.events.is_empty()
         || losses::any(case)
         || losses::directions(case).any(|impairments| disturbed(&impairments))
-        || silence::round_trip(case) > SLOW_HANDSHAKE
 }
 
 /// Whether a flipped bit may end a connect.

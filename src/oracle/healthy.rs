@@ -49,6 +49,7 @@ pub fn observation(case: &Case) -> Observation {
         shut_down: true,
         end_of_stream: true,
         state: "done".into(),
+        rounds: case.rounds.count,
         mptcp: state(protocol),
         ..Story::default()
     };

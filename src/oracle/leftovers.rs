@@ -1,6 +1,6 @@
 //! Whether sockets were left behind: Leak.
 
-use super::{Kind, Run, Verdict, losses};
+use super::{BOTH, Kind, Run, Verdict, losses};
 use crate::observation::SocketState;
 
 /// Looks at what was left once both endpoints had closed in order and the network had had its time to settle.
@@ -30,6 +30,14 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
 fn explained(run: &Run<'_>, socket: &SocketState) -> bool {
     let closing = matches!(socket.state.as_str(), "FIN-WAIT-1" | "FIN-WAIT-2" | "CLOSING" | "LAST-ACK");
     let mptcp = run.case.is_mptcp();
+    // An MPTCP socket that has fallen back, closed with bytes unread, leaves its peer with a closed window for a minute.
+    let left = BOTH.into_iter().any(|side| {
+        let story = run.story(side);
+        story.left && story.mptcp.is_some_and(|state| state.fallback)
+    });
+    if closing && left {
+        return true;
+    }
     // A path manager listens on the port of an endpoint for as long as it has the endpoint.
     let announced = socket.state == "LISTEN" && !socket.local.ends_with(&format!(":{}", crate::endpoint::PORT));
     socket.state == "TIME-WAIT" || announced || (closing && mptcp && (losses::any(run.case) || run.case.cpus > 1))

@@ -9,6 +9,7 @@ mod bytes;
 mod circumstances;
 mod contradictions;
 mod counters;
+mod disabled;
 mod ending;
 mod errors;
 mod expectation;
@@ -16,6 +17,7 @@ mod fallback;
 #[cfg(test)]
 pub(crate) mod healthy;
 mod joins;
+mod leaving;
 mod leftovers;
 mod liveness;
 mod losses;
@@ -45,12 +47,14 @@ pub fn judge(case: &Case, seen: &Observation) -> Verdict {
 /// trouble of ours makes everything else worthless; wrong bytes
 /// are wrong however the run ended; an error ends a transfer, and the other end may then wait in vain; and what a broken
 /// transfer counts, or leaves behind, is no wonder.
-const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 12] = [
+const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 14] = [
     splat::check,
     trouble,
+    disabled::check,
     bytes::check,
     contradictions::check,
     errors::check,
+    leaving::check,
     out_of_time,
     liveness::check,
     ending::check,

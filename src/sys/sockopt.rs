@@ -69,6 +69,17 @@ pub fn set_bytes(socket: &impl AsFd, level: libc::c_int, name: libc::c_int, valu
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Takes a connected socket back to where it was before connect, as connect(2) to AF_UNSPEC does.
+pub fn disconnect(socket: &impl AsFd) -> io::Result<()> {
+    // SAFETY: struct sockaddr is plain data; all zeros is one of its values.
+    let mut nowhere: libc::sockaddr = unsafe { zeroed() };
+    nowhere.sa_family = libc::AF_UNSPEC as libc::sa_family_t;
+    let length = size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: `nowhere` is a sockaddr of that length for as long as the call lasts.
+    let result = unsafe { libc::connect(socket.as_fd().as_raw_fd(), &raw const nowhere, length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Reads an option as bytes into `buffer`; how many there are.
 pub fn get_bytes(socket: &impl AsFd, level: libc::c_int, name: libc::c_int, buffer: &mut [u8]) -> io::Result<usize> {
     let mut length = buffer.len() as libc::socklen_t;

@@ -66,13 +66,14 @@ fn knobs(knobs: &Knobs) -> Vec<Setting> {
         };
         settings.push(("net.ipv4.tcp_syncookies", value.into()));
     }
+    settings.extend(knobs.sysctls.iter().map(|(sysctl, value)| (sysctl.key(), value.to_string().into())));
     settings
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::PathManager;
+    use crate::case::{PathManager, Sysctl};
 
     #[test]
     fn only_what_differs_is_set() {
@@ -89,6 +90,7 @@ mod tests {
             add_addr_timeout: Some(1),
             join_initial: false,
             pm: PathManager::default(),
+            sysctls: [(Sysctl::TcpEcn, 1)].into(),
         };
         let expected = [
             ("net.ipv4.tcp_rmem", "4096 8192 65536"),
@@ -101,6 +103,7 @@ mod tests {
             ("net.mptcp.stale_loss_cnt", "2"),
             ("net.mptcp.add_addr_timeout", "1"),
             ("net.ipv4.tcp_syncookies", "2"),
+            ("net.ipv4.tcp_ecn", "1"),
         ];
         assert_eq!(knobs(&all), expected.map(|(key, value)| (key, value.into())));
     }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::case::{
     Action, Address, Case, Chunks, Congestion, Direction, Endpoint, Event, Family, First, Happening, Host, Impairments,
-    Io, Jitter, Knobs, Link, Loss, Moment, Offloads, PathManager, Pattern, Pick, PmEndpoint, Protocol, Receiving,
-    Removal, Rule, Second, Sending, SocketOptions, Strip, Syncookies, Topology, Towards,
+    Io, Jitter, Knobs, Leave, Link, Loss, Manner, Moment, Offloads, PathManager, Pattern, Pick, PmEndpoint, Protocol,
+    Receiving, Removal, Rule, Second, Sending, SocketOptions, Strip, Syncookies, Topology, Towards,
 };
+use crate::payload::Sender;
 
 /// What each thing that is not plain weighs, whatever its number: more than any number does.
 const THING: u128 = 1 << 40;
@@ -30,7 +31,10 @@ pub fn weight(case: &Case) -> u128 {
     };
     let ending = THING * u128::from(case.ending.first != First::Both)
         + THING * u128::from(case.ending.second != Second::AtOnce)
-        + duration(case.ending.pause);
+        + duration(case.ending.pause)
+        + case.ending.leave.map_or(0, leave)
+        + number(case.rounds.count.into(), 1)
+        + thing(case.rounds.reuse);
     place
         + topology(case.topology)
         + family * THING
@@ -118,6 +122,7 @@ fn endpoint(endpoint: &Endpoint) -> u128 {
         + chunks(&endpoint.write)
         + chunks(&endpoint.read)
         + io(endpoint.io)
+        + endpoint.changes.iter().map(|change| THING + u128::from(change.at)).sum::<u128>()
         + options(&endpoint.options)
 }
 
@@ -133,6 +138,16 @@ fn chunks(chunks: &Chunks) -> u128 {
     };
     let pauses = chunks.pauses.iter().map(|pause| THING + u128::from(pause.at) + pause.lasts.as_nanos());
     kind * THING + numbers + pauses.sum::<u128>()
+}
+
+/// To leave is plain at the very beginning: where nothing has to happen before.
+fn leave(leave: Leave) -> u128 {
+    let how = match leave.how {
+        Manner::Close => 1,
+        Manner::Linger => 2,
+        Manner::Unread => 3,
+    };
+    how * THING + u128::from(leave.by == Sender::Server) + number(leave.sent, 0) + number(leave.received, 0)
 }
 
 fn io(io: Io) -> u128 {
@@ -156,6 +171,8 @@ fn options(options: &SocketOptions) -> u128 {
         + setting(options.rcvlowat, 1)
         + setting(options.maxseg, PLAIN_MAXSEG)
         + congestion * THING
+        + thing(options.fastopen)
+        + THING * options.extra.len() as u128
 }
 
 fn knobs(knobs: &Knobs) -> u128 {
@@ -170,6 +187,7 @@ fn knobs(knobs: &Knobs) -> u128 {
         + thing(knobs.add_addr_timeout.is_some())
         + thing(!knobs.join_initial)
         + path_manager(&knobs.pm)
+        + THING * knobs.sysctls.len() as u128
 }
 
 fn link(link: &Link) -> u128 {

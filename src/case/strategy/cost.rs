@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use crate::case::{Action, Case, Direction, Endpoint, Impairments, LinkId, Loss, Protocol, Strip, TcpOption};
+use crate::case::{
+    Action, Case, Direction, Endpoint, Impairments, LinkId, Loss, Protocol, SocketOption, Strip, Sysctl, TcpOption,
+};
 use crate::payload::Sender;
 
 /// How long the bytes of a direction may take on a rated link, or for want of window.
@@ -80,12 +82,16 @@ fn segment(case: &Case, from: &Endpoint, to: &Endpoint) -> u64 {
 
 /// The smallest buffer between two endpoints, in bytes as SO_RCVBUF counts them, at least what the kernel makes of it.
 fn buffer(case: &Case, from: &Endpoint, to: &Endpoint) -> u64 {
+    let number = |end: &Endpoint, option: SocketOption| end.smallest(option);
     let knob = |triple: Option<[u32; 3]>| triple.map(|[_, _, most]| most / 2);
     [
         from.options.sndbuf,
         from.options.sndbuf_late,
         to.options.rcvbuf,
         to.options.rcvbuf_late,
+        number(from, SocketOption::SoSndbuf),
+        number(to, SocketOption::SoRcvbuf),
+        number(to, SocketOption::TcpWindowClamp),
         knob(case.knobs(from.host).tcp_wmem),
         knob(case.knobs(to.host).tcp_rmem),
     ]
@@ -109,7 +115,8 @@ fn window_limit(case: &Case, from: &Endpoint, to: &Endpoint) -> u64 {
             _ => u64::MAX,
         });
     }
-    if let Some(lowat) = from.options.notsent_lowat.filter(|_| from.protocol == Protocol::Mptcp) {
+    let sysctl = case.knobs(from.host).sysctls.get(&Sysctl::TcpNotsentLowat).copied();
+    if let Some(lowat) = from.options.notsent_lowat.or(sysctl).filter(|_| from.protocol == Protocol::Mptcp) {
         // An MPTCP sender takes no more than this at once, and waits for it to leave.
         limit = limit.min(u64::from(lowat).saturating_mul(rounds));
     }

@@ -6,6 +6,7 @@ use crate::case::{
     Endpoint, Happening, Impairments, Jitter, Knobs, LinkId, Loss, Pattern, PmEndpoint, Receiving, Sending,
     SocketOptions, Syncookies, Topology,
 };
+use crate::case::{Manner, SocketOption, Sysctl};
 
 const DRAWS: u64 = 5_000;
 
@@ -92,6 +93,29 @@ fn every_place_is_met() {
         met.when(case.address == Address::Far, "far");
     }
     met.at_least(100);
+}
+
+#[test]
+fn leaving_rounds_fast_open_and_settings_are_met() {
+    let mut met = Met::default();
+    for case in draws(&Space::default(), DRAWS) {
+        let leaves = |how| case.ending.leave.is_some_and(|leave| leave.how == how);
+        for how in [Manner::Close, Manner::Unread, Manner::Linger] {
+            met.when(leaves(how), how);
+        }
+        met.when(case.rounds.count > 1 && case.rounds.reuse, "rounds on one socket");
+        met.when(case.rounds.count > 1 && !case.rounds.reuse, "rounds on new sockets");
+        met.when(case.client.options.fastopen && case.rounds.count > 1, "fast open with a cookie");
+        let ends = ends(&case);
+        met.when(ends.iter().any(|end| !end.changes.is_empty()), "changes");
+        for option in SocketOption::ALL {
+            met.when(ends.iter().any(|end| end.smallest(option).is_some()), option);
+        }
+        for sysctl in Sysctl::ALL {
+            met.when(case.hosts.values().any(|knobs| knobs.sysctls.contains_key(&sysctl)), sysctl);
+        }
+    }
+    met.at_least(10);
 }
 
 #[test]
@@ -336,7 +360,8 @@ fn a_group_alone_draws_nothing_else() {
         for case in draws(&space, 300) {
             assert!(group.is_impairment() || !is_impaired(&case), "{group}: {case:?}");
             assert!(group == Group::Cpus || case.cpus == 1, "{group}: {case:?}");
-            assert!(matches!(group, Group::Knobs | Group::Paths) || case.hosts.is_empty(), "{group}: {case:?}");
+            let sets = matches!(group, Group::Knobs | Group::Paths | Group::Fastopen | Group::Tuning);
+            assert!(sets || case.hosts.is_empty(), "{group}: {case:?}");
         }
     }
 }

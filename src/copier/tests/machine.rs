@@ -181,3 +181,26 @@ fn the_size_of_a_call_depends_on_its_offset_alone() {
     };
     assert_eq!(size_at_7000(1), size_at_7000(4000));
 }
+
+#[test]
+fn a_copier_leaves_at_its_offsets_and_no_byte_later() {
+    let plan = Plan { send: 1000, leave: Some((300, 70)), ..Plan::default() };
+    let mut copier = Copier::new(plan);
+    let ready = Ready { read: true, write: true, hung_up: false };
+    let mut action = copier.step(Event::Woken { now: Duration::ZERO, ready });
+    for _ in 0..10 {
+        action = copier.step(match action {
+            Action::Wait { .. } => Event::Woken { now: Duration::ZERO, ready },
+            Action::Read { at_most } => Event::Read(Ok(at_most.min(50))),
+            Action::Write { length, .. } => Event::Written(Ok(length.min(200))),
+            Action::ShutDown => panic!("nothing is sent in full"),
+            Action::Finish(ended) => {
+                assert_eq!((ended, copier.sent(), copier.received()), (Ended::Left, 300, 70));
+                return;
+            }
+        });
+        // Neither offset is passed while the other is not reached.
+        assert!(copier.sent() <= 300 || copier.received() < 70, "{} {}", copier.sent(), copier.received());
+    }
+    panic!("it never left: {action:?}");
+}

@@ -49,6 +49,11 @@ pub fn describe(verdict: &Verdict, case: &Case, seen: &Observation) -> String {
     parts.extend(counters(seen));
     parts.extend(sockets("sockets when it stalled", seen, |host| &host.stalled_sockets));
     parts.extend(sockets("sockets left", seen, |host| &host.left_sockets));
+    let closed = [("client", case.client.host, &seen.client), ("server", case.server.host, &seen.server)];
+    parts.extend(closed.into_iter().filter(|(.., story)| !story.sockets.is_empty()).map(|(name, host, story)| {
+        let said: String = story.sockets.iter().map(|socket| self::socket(host, socket)).collect();
+        format!("  sockets before the {name} closed\n{said}")
+    }));
     parts.join("\n")
 }
 

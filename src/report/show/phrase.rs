@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::middlebox;
 use crate::case::{
-    Chunks, Fault, Impairments, Io, Jitter, Loss, Offloads, Outage, Packet, Pattern, Rate, Receiving, Reorder, Sending,
-    SocketOptions,
+    Change, Chunks, Fault, Impairments, Io, Jitter, Loss, Offloads, Outage, Packet, Pattern, Rate, Receiving, Reorder,
+    Sending, SocketOptions,
 };
 
 const KIB: u64 = 1 << 10;
@@ -122,7 +122,7 @@ pub fn io(io: Io) -> Option<String> {
 /// Socket options, where there are any: `SO_SNDBUF 4608, TCP_NODELAY`.
 pub fn options(options: &SocketOptions) -> Option<String> {
     let SocketOptions { sndbuf, rcvbuf, sndbuf_late, rcvbuf_late, nodelay, cork, .. } = options;
-    let SocketOptions { notsent_lowat, rcvlowat, maxseg, congestion, .. } = options;
+    let SocketOptions { notsent_lowat, rcvlowat, maxseg, congestion, fastopen, extra, .. } = options;
     let value = |name: &str, value: &Option<u32>| value.map(|value| format!("{name} {value}"));
     let late = |name: &str, value: &Option<u32>| value.map(|value| format!("{name} {value} once connected"));
     let set = |name: &str, on: &bool| on.then(|| name.to_owned());
@@ -137,9 +137,20 @@ pub fn options(options: &SocketOptions) -> Option<String> {
         value("SO_RCVLOWAT", rcvlowat),
         value("TCP_MAXSEG", &maxseg.map(u32::from)),
         congestion.map(|congestion| format!("TCP_CONGESTION {}", congestion.name())),
+        set("TCP Fast Open", fastopen),
     ];
-    let all: Vec<String> = all.into_iter().flatten().collect();
+    let extra = extra.iter().map(|(option, value)| format!("{option} {value}"));
+    let all: Vec<String> = all.into_iter().flatten().chain(extra).collect();
     (!all.is_empty()).then(|| all.join(", "))
+}
+
+/// Options that change on the way, where there are any: `TCP_CORK 1 once 4 KiB are sent`.
+pub fn changes(changes: &[Change]) -> Option<String> {
+    let each = |change: &Change| {
+        let Change { at, of, option, value } = change;
+        format!("{option} {value} once {} are {of}", size(*at))
+    };
+    (!changes.is_empty()).then(|| list(changes.iter().map(each)))
 }
 
 /// Offloads that are switched off, where there are any: `no tso, no gro`.

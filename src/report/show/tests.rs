@@ -4,9 +4,10 @@ use crate::case::{
     Action, Address, Case, Chunks, Congestion, Family, Fault, First, Host, Io, Jitter, Knobs, LinkId, Loss, Offloads,
     Outage, Packet, Pattern, Pause, Protocol, Rate, Receiving, Record, Second, Sending, SocketOptions, Syncookies,
 };
+use crate::case::{Change, Leave, Manner, Rounds, SocketOption, Sysctl, Way};
 use crate::observation::{CallError, End, SocketState};
 use crate::oracle::{healthy, judge};
-use crate::payload::{Damage, Mismatch};
+use crate::payload::{Damage, Mismatch, Sender};
 use crate::seed::Seed;
 
 use super::*;
@@ -141,4 +142,19 @@ fn the_calls_of_an_endpoint_are_named() {
     let io = Io { send: Sending::Sendfile, receive: Receiving::SaveAfterPeek, timestamps: false, inq: true };
     assert_eq!(phrase::io(io).unwrap(), "sendfile, peek before each recv, recvmsg with TCP_INQ");
     assert_eq!(phrase::io(Io::default()), None);
+}
+
+#[test]
+fn leaving_rounds_and_changes_are_told() {
+    let mut case = Case { rounds: Rounds { count: 3, reuse: true }, ..Case::default() };
+    case.ending.leave = Some(Leave { by: Sender::Server, how: Manner::Unread, sent: 1, received: 65_536 });
+    case.client.changes = vec![Change { at: 4096, of: Way::Sent, option: SocketOption::TcpCork, value: 0 }];
+    case.server.options.extra = [(SocketOption::SoMark, 7)].into();
+    case.hosts.entry(Host::Ns1).or_default().sysctls.insert(Sysctl::TcpEcn, 1);
+    let rows = transfer::rows(&case);
+    let said = |text: &str| rows.iter().any(|(_, said)| said.contains(text));
+    assert!(said("3 connections on one client socket, disconnected in between"), "{rows:?}");
+    assert!(said("the server closes with bytes unread once 1 byte are sent and 64 KiB received"), "{rows:?}");
+    assert!(said("sets TCP_CORK 0 once 4 KiB are sent"), "{rows:?}");
+    assert!(said("with SO_MARK 7") && said("net.ipv4.tcp_ecn 1"), "{rows:?}");
 }

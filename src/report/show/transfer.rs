@@ -3,8 +3,8 @@
 use super::chain::protocol;
 use super::{paths, phrase};
 use crate::case::{
-    Address, Case, Direction, Ending, Endpoint, Family, First, Host, Knobs, LinkId, Record, Second, Syncookies,
-    Topology,
+    Address, Case, Direction, Ending, Endpoint, Family, First, Host, Knobs, Leave, LinkId, Manner, Record, Second,
+    Syncookies, Topology,
 };
 
 /// How many faults of one direction of a link are told, one by one.
@@ -62,6 +62,11 @@ fn connection(case: &Case) -> String {
     if case.refusals > 0 {
         text.push_str(&format!(", after {} refused", phrase::count(case.refusals.into(), "connect")));
     }
+    if case.rounds.count > 1 {
+        let how =
+            if case.rounds.reuse { "on one client socket, disconnected in between" } else { "one after the other" };
+        text.push_str(&format!(", {} connections {how}", case.rounds.count));
+    }
     if case.cpus != 1 {
         text.push_str(&format!(", on {} CPUs", case.cpus));
     }
@@ -76,6 +81,7 @@ fn endpoint(rows: &mut Vec<(String, String)>, name: &str, endpoint: &Endpoint) {
         ("reads", phrase::chunks(&endpoint.read)),
         ("by", phrase::io(endpoint.io)),
         ("with", phrase::options(&endpoint.options)),
+        ("sets", phrase::changes(&endpoint.changes)),
     ];
     for (word, said) in more {
         rows.extend(said.map(|said| row("", format!("{word} {said}"))));
@@ -83,7 +89,7 @@ fn endpoint(rows: &mut Vec<(String, String)>, name: &str, endpoint: &Endpoint) {
 }
 
 fn ending(ending: &Ending) -> Option<String> {
-    let Ending { first, second, pause } = ending;
+    let Ending { first, second, pause, leave } = ending;
     let mut parts = Vec::new();
     let (leader, follower) = match first {
         First::Both => ("", ""),
@@ -98,6 +104,15 @@ fn ending(ending: &Ending) -> Option<String> {
     }
     if !pause.is_zero() {
         parts.push(format!("{} between the last byte and the shutdown", phrase::time(*pause)));
+    }
+    if let Some(Leave { by, how, sent, received }) = leave {
+        let how = match how {
+            Manner::Close => "closes",
+            Manner::Unread => "closes with bytes unread",
+            Manner::Linger => "closes with SO_LINGER 0",
+        };
+        let (sent, received) = (phrase::size(*sent), phrase::size(*received));
+        parts.push(format!("the {} {how} once {sent} are sent and {received} received", by.name()));
     }
     (!parts.is_empty()).then(|| parts.join(", "))
 }
@@ -122,7 +137,8 @@ fn knobs(knobs: &Knobs) -> Option<String> {
         knobs.add_addr_timeout.map(|seconds| format!("mptcp add_addr_timeout {seconds}")),
         off("mptcp allow_join_initial_addr_port", knobs.join_initial),
     ];
-    let all: Vec<String> = all.into_iter().flatten().collect();
+    let sysctls = knobs.sysctls.iter().map(|(sysctl, value)| format!("{} {value}", sysctl.key()));
+    let all: Vec<String> = all.into_iter().flatten().chain(sysctls).collect();
     (!all.is_empty()).then(|| all.join(", "))
 }
 

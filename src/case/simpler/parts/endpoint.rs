@@ -3,7 +3,7 @@
 use super::{MICROSECOND, nanos};
 use crate::case::simpler::steps::{Phase, Steps};
 use crate::case::simpler::weight::{PLAIN_BUFFER, PLAIN_MAXSEG};
-use crate::case::{Case, Chunks, Endpoint, Io, Pattern, SocketOptions};
+use crate::case::{Case, Change, Chunks, Endpoint, Io, Pattern, SocketOptions};
 
 /// Finds one of the two endpoints.
 type Which = fn(&mut Case) -> &mut Endpoint;
@@ -23,6 +23,7 @@ pub(super) fn steps(case: &Case, steps: &mut Steps) {
         chunks(&format!("{name}.write"), &endpoint.write, which, |end| &mut end.write, steps);
         chunks(&format!("{name}.read"), &endpoint.read, which, |end| &mut end.read, steps);
         io(&format!("{name}.io"), endpoint.io, which, steps);
+        changes(&format!("{name}.changes"), &endpoint.changes, which, steps);
         options(&format!("{name}.options"), &endpoint.options, which, steps);
     }
 }
@@ -118,6 +119,17 @@ fn io(name: &str, io: Io, which: Which, steps: &mut Steps) {
     off("inq", |io| io.inq = false);
 }
 
+fn changes(field: &str, changes: &[Change], which: Which, steps: &mut Steps) {
+    steps.list(field, changes.len(), move |case, chunk| {
+        which(case).changes.drain(chunk);
+    });
+    for (nth, change) in changes.iter().enumerate() {
+        steps.rounder(&format!("{field}.{nth}.at"), change.at, 0, move |case, value| {
+            which(case).changes[nth].at = value;
+        });
+    }
+}
+
 fn options(name: &str, options: &SocketOptions, which: Which, steps: &mut Steps) {
     if *options == SocketOptions::default() {
         return;
@@ -131,6 +143,12 @@ fn options(name: &str, options: &SocketOptions, which: Which, steps: &mut Steps)
     off("rcvlowat", |options| options.rcvlowat = None);
     off("maxseg", |options| options.maxseg = None);
     off("congestion", |options| options.congestion = None);
+    off("fastopen", |options| options.fastopen = false);
+    for &option in options.extra.keys() {
+        steps.add(Phase::Field, &format!("{name}.extra.{option}"), move |case| {
+            which(case).options.extra.remove(&option);
+        });
+    }
 
     type Setting = fn(&mut SocketOptions) -> &mut Option<u32>;
     let buffers: [(&str, Option<u32>, Setting); 5] = [

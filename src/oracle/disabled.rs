@@ -1,0 +1,47 @@
+//! Whether a host on which MPTCP is off (net.mptcp.enabled = 0) refuses MPTCP sockets, and that with ENOPROTOOPT.
+
+use super::{BOTH, Kind, Run, Verdict};
+use crate::case::Protocol;
+
+/// Looks at the endpoints that ask for MPTCP on such a host. There is no transfer to judge then.
+pub fn check(run: &Run<'_>) -> Option<Verdict> {
+    let refused = BOTH.into_iter().filter(|side| {
+        let end = run.endpoint(*side);
+        end.protocol == Protocol::Mptcp && !run.case.knobs(end.host).has_mptcp()
+    });
+    let sides: Vec<_> = refused.collect();
+    // The client asks first; a server may not come to it.
+    let side = *sides.first()?;
+    let (story, name) = (run.story(side), side.name());
+    let looks = match &story.error {
+        Some(error) if error.call == "socket" && error.errno == "ENOPROTOOPT" => return Some(Verdict::pass()),
+        Some(error) => format!("{name} {} {} where MPTCP is off", error.call, error.errno),
+        None => format!("{name} got an MPTCP socket where MPTCP is off"),
+    };
+    Some(Verdict::of(Kind::Reset, &looks, looks.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Case, Sysctl};
+    use crate::observation::CallError;
+    use crate::oracle::{healthy, judge};
+
+    #[test]
+    fn a_host_without_mptcp_says_so_and_nothing_else() {
+        let mut case = Case::default();
+        case.client.protocol = Protocol::Mptcp;
+        case.hosts.entry(case.client.host).or_default().sysctls.insert(Sysctl::MptcpEnabled, 0);
+        let judged = |errno: Option<&str>| {
+            let mut seen = healthy::observation(&case);
+            seen.client.error =
+                errno.map(|errno| CallError { call: "socket".into(), errno: errno.into(), sent: 0, received: 0 });
+            seen.client.mptcp = None;
+            judge(&case, &seen).signature
+        };
+        assert_eq!(judged(Some("ENOPROTOOPT")), "Pass");
+        assert_eq!(judged(Some("EPROTONOSUPPORT")), "Reset: client socket EPROTONOSUPPORT where MPTCP is off");
+        assert_eq!(judged(None), "Reset: client got an MPTCP socket where MPTCP is off");
+    }
+}

@@ -1,0 +1,157 @@
+//! What an endpoint that leaves before its time does to the other one, and to the checks that speak of an orderly end.
+
+use super::{Kind, Run, Verdict};
+use crate::case::{Leave, Manner, Protocol};
+use crate::observation::{CallError, End, Story};
+use crate::payload::Sender;
+
+/// Whether this error of `side` is how it learns that the other endpoint has left.
+pub fn explains(run: &Run<'_>, side: Sender, error: &CallError) -> bool {
+    let reset = matches!(error.errno.as_str(), "ECONNRESET" | "EPIPE" | "ENOTCONN");
+    reset && leaves(run, side.peer())
+}
+
+/// Whether the case says that `side` leaves before its time.
+pub fn leaves(run: &Run<'_>, side: Sender) -> bool {
+    run.case.ending.leave.is_some_and(|leave| leave.by == side)
+}
+
+/// Whether the stream of `side`, which ended after so many bytes, ended where it left.
+pub fn ended_there(run: &Run<'_>, side: Sender, received: u64) -> bool {
+    let story = run.story(side);
+    story.left && received == story.sent
+}
+
+/// Looks at an endpoint whose peer has left: it must have learnt of it. A reset must come where bytes lay unread or
+/// nobody lingered, unless the other direction had come to its end before. Links that lose or reorder packets may lose
+/// the news, or the connection before it was accepted: a stall is no finding there.
+pub fn check(run: &Run<'_>) -> Option<Verdict> {
+    let Leave { by, how, .. } = run.case.ending.leave?;
+    let (leaver, peer) = (run.story(by), run.story(by.peer()));
+    let fallen_back = leaver.mptcp.is_some_and(|state| state.fallback);
+    if matches!(run.seen.end, End::Stalled { .. }) && leaver.left && run.expected.may_miss_the_end {
+        return Some(Verdict::skip("an endpoint left, and the packet that told of it may be lost"));
+    }
+    // Closed with bytes unread, it sends a FIN and no RST (net/mptcp/protocol.c, __mptcp_close_ssk), with a window that
+    // stays closed: the peer learns of it when FIN-WAIT-2 is over, after a minute.
+    if matches!(run.seen.end, End::Stalled { .. }) && leaver.unread && fallen_back {
+        return Some(Verdict::skip(
+            "an MPTCP socket that had fallen back was closed with bytes unread, without a reset",
+        ));
+    }
+    if run.seen.end != End::Finished || !leaver.left || run.expected.may_miss_the_end {
+        return None;
+    }
+    let mptcp = run.endpoint(by).protocol == Protocol::Mptcp;
+    let resets = (leaver.unread && !fallen_back) || (how == Manner::Linger && !mptcp);
+    if resets && !leaver.shut_down && peer.error.is_none() {
+        let looks = format!("{} saw no reset although its peer had left", by.peer().name());
+        let what = format!("{looks} after {} bytes sent and {} received", leaver.sent, leaver.received);
+        return Some(Verdict::of(Kind::Reset, &looks, what));
+    }
+    fastclose(run, by, leaver, peer)
+}
+
+/// Bytes unread in an MPTCP connection are answered with MP_FASTCLOSE (RFC 8684 section 3.5).
+fn fastclose(run: &Run<'_>, by: Sender, leaver: &Story, peer: &Story) -> Option<Verdict> {
+    let whole = |story: &Story| story.mptcp.is_some_and(|state| !state.fallback && state.remote_key);
+    if !(leaver.unread && whole(leaver) && whole(peer)) {
+        return None;
+    }
+    let counters = [(by, "MPTcpExt.MPFastcloseTx"), (by.peer(), "MPTcpExt.MPFastcloseRx")];
+    counters.into_iter().find(|(side, counter)| run.counter(*side, counter) <= 0).map(|(side, counter)| {
+        let looks = format!("{counter} did not move at the {}", side.name());
+        Verdict::of(Kind::CounterBroken, &looks, format!("{looks}, although the {} left with bytes unread", by.name()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Case, Host, Impairments, LinkId, Loss};
+    use crate::observation::{MptcpState, Observation};
+    use crate::oracle::{healthy, judge};
+
+    fn case(how: Manner) -> Case {
+        let mut case = Case::default();
+        (case.client.payload, case.server.payload) = (1000, 500);
+        case.server.host = Host::Ns2;
+        case.ending.leave = Some(Leave { by: Sender::Client, how, sent: 300, received: 100 });
+        case
+    }
+
+    /// The client has left, and the server has learnt of it.
+    fn left(case: &Case) -> Observation {
+        let mut seen = healthy::observation(case);
+        seen.client.left = true;
+        (seen.client.sent, seen.client.received) = (300, 100);
+        (seen.client.shut_down, seen.client.end_of_stream) = (false, false);
+        seen.server.end_of_stream = false;
+        (seen.server.received, seen.server.shut_down) = (250, false);
+        seen.server.error =
+            Some(CallError { call: "recv".into(), errno: "ECONNRESET".into(), sent: 500, received: 250 });
+        seen
+    }
+
+    #[test]
+    fn a_reset_is_how_the_other_end_learns_of_it() {
+        let case = case(Manner::Linger);
+        assert_eq!(judge(&case, &left(&case)).signature, "Pass");
+        let mut own = left(&case);
+        own.client.error = own.server.error.clone();
+        assert_eq!(judge(&case, &own).signature, "Reset: client lost its connection");
+        let mut other = left(&case);
+        other.server.error = Some(CallError { call: "recv".into(), errno: "EIO".into(), sent: 0, received: 0 });
+        assert_eq!(judge(&case, &other).signature, "Reset: server recv EIO");
+    }
+
+    #[test]
+    fn an_orderly_end_must_come_after_all_that_was_sent() {
+        let case = case(Manner::Close);
+        let ended = |received| {
+            let mut seen = left(&case);
+            seen.server = Story { error: None, end_of_stream: true, shut_down: true, received, ..seen.server };
+            judge(&case, &seen).signature
+        };
+        assert_eq!((ended(300).as_str(), ended(299).as_str()), ("Pass", "Truncated: client>server"));
+    }
+
+    #[test]
+    fn a_reset_that_must_come_and_does_not_is_a_finding() {
+        let case = case(Manner::Linger);
+        let mut seen = left(&case);
+        seen.server = Story { error: None, end_of_stream: true, shut_down: true, received: 300, ..seen.server };
+        assert_eq!(judge(&case, &seen).signature, "Reset: server saw no reset although its peer had left");
+    }
+
+    #[test]
+    fn mptcp_says_fastclose_to_bytes_unread() {
+        let mut case = case(Manner::Unread);
+        (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+        let mut seen = left(&case);
+        seen.client.unread = true;
+        let state = Some(MptcpState { remote_key: true, ..MptcpState::default() });
+        (seen.client.mptcp, seen.server.mptcp) = (state, state);
+        let broken = "CounterBroken: MPTcpExt.MPFastcloseTx did not move at the client";
+        assert_eq!(judge(&case, &seen).signature, broken);
+        for (host, counter) in [(Host::Ns1, "MPTcpExt.MPFastcloseTx"), (Host::Ns2, "MPTcpExt.MPFastcloseRx")] {
+            seen.hosts.entry(host).or_default().counters.insert(counter.into(), 1);
+        }
+        assert_eq!(judge(&case, &seen).signature, "Pass");
+    }
+
+    #[test]
+    fn a_stall_is_explained_only_where_the_news_may_be_lost() {
+        let mut case = case(Manner::Close);
+        let stalled = |case: &Case| {
+            let mut seen = left(case);
+            seen.server.error = None;
+            seen.end = End::Stalled { idle: Default::default() };
+            judge(case, &seen).kind
+        };
+        assert_eq!(stalled(&case), Kind::Stalled);
+        let lossy = Impairments { loss: Some(Loss::Independent(0.1)), ..Impairments::default() };
+        case.links.entry(LinkId::Ns1Ns2).or_default().forward = lossy;
+        assert_eq!(stalled(&case), Kind::Skip);
+    }
+}
