@@ -24,6 +24,10 @@ pub const COUNTERS: &str = "counters.txt";
 /// The file that holds the faults.
 pub const FAULTS: &str = "faults.toml";
 
+/// What stands among the counters and is none.
+const SETTINGS: [&str; 6] =
+    ["Ip.DefaultTTL", "Ip.Forwarding", "Tcp.MaxConn", "Tcp.RtoAlgorithm", "Tcp.RtoMax", "Tcp.RtoMin"];
+
 /// What a run leaves to look at.
 #[derive(Debug)]
 pub struct Evidence {
@@ -112,9 +116,14 @@ fn sockets_of(observation: &Observation) -> String {
     text
 }
 
+/// The counters of each host that has counted anything but its settings.
 fn counters_of(observation: &Observation) -> String {
-    let hosts = observation.hosts.iter();
-    hosts.map(|(host, story)| format!("# {host}\n{}\n", counters::text(&story.counters))).collect()
+    let said = observation.hosts.iter().map(|(host, story)| {
+        let grown = story.counters.iter().filter(|(name, _)| !SETTINGS.contains(&name.as_str()));
+        let grown = grown.map(|(name, value)| (name.clone(), *value)).collect();
+        format!("# {host}\n{}\n", counters::text(&grown))
+    });
+    said.collect()
 }
 
 fn faults_of(log: &LinkLog) -> LinkFaults {

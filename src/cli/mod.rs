@@ -8,6 +8,7 @@ pub mod exit;
 pub mod kernel;
 pub mod replay;
 pub mod run;
+pub mod shell;
 pub mod show;
 pub mod shrink;
 
@@ -46,7 +47,8 @@ enum Command {
     Replay(replay::Args),
     Shrink(shrink::Args),
     Connect(connect::Args),
-    /// Show a case in words, with its topology
+    Shell(shell::Args),
+    /// Show a case in words, with its topology and the packets of its run
     Show(show::Args),
     /// Build, list, check and remove the kernels of the deterministic world
     Kernel(kernel::Args),
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
         Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Shrink(args)) => shrink::run(args),
         Some(Command::Connect(args)) => connect::run(args),
+        Some(Command::Shell(args)) => shell::run(args),
         Some(Command::Show(args)) => show::run(args),
         Some(Command::Kernel(args)) => kernel::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),

@@ -10,8 +10,9 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::resume_unwind;
+use std::path::PathBuf;
 use std::thread;
 
 use nix::errno::Errno;
@@ -57,6 +58,11 @@ impl Namespace {
     /// What error messages call it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where other processes find it as long as this value lives, for `nsenter --net=`.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.fd.as_raw_fd()))
     }
 
     /// Moves the calling thread into it, for good.
