@@ -66,6 +66,7 @@ pub mod connect;
 pub mod copier;
 pub mod endpoint;
 pub mod link;
+pub mod matrix;
 pub mod net;
 pub mod observation;
 pub mod oracle;

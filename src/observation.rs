@@ -182,6 +182,14 @@ pub struct HostStory {
     pub stalled_sockets: Vec<SocketState>,
     /// Sockets still there after both endpoints closed and the network had time to settle; TIME-WAIT does not count.
     pub left_sockets: Vec<SocketState>,
+    /// How many sockets more were in use at the end than before the endpoints opened theirs: where `left_sockets` is empty,
+    /// what nobody will ever free.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost_sockets: i64,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// One socket as `sock_diag` shows it.
@@ -232,6 +240,9 @@ pub struct Timings {
     pub transfer: Duration,
     /// Until sockets and links had settled.
     pub settle: Duration,
+    /// The longest time on end in which no byte moved, planned rests apart, in looks of 50 ms.
+    #[serde(default)]
+    pub silence: Duration,
 }
 
 fn is_false(value: &bool) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::Sender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -12,7 +12,8 @@ use nix::unistd::Pid;
 
 use super::evidence::Evidence;
 use super::protocol::Errand;
-use super::{events, settle, watch};
+use super::settle::{self, Left};
+use super::{events, watch};
 use crate::case::{Case, Host};
 use crate::copier::Progress;
 use crate::endpoint::plant::Plant;
@@ -68,14 +69,15 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     let relay = Relay::start_with(case.seed, topology.take_wirings(), errand.plant == Some(Plant::TwoLosses))
         .map_err(trouble("start the links"))?;
     let built = Instant::now();
+    let in_use = settle::in_use_at_rest(&topology, case)?;
 
     let transfer = transfer(errand, &topology, &relay)?;
     known_protocols(case, &transfer)?;
     let moved = Instant::now();
     relay.heal();
     let left = match transfer.end {
-        End::Finished => settle::settle(&topology, case, Expectation::of(case).settle)?,
-        End::Stalled { .. } | End::OutOfTime | End::KernelDied | End::KernelHung(_) => BTreeMap::new(),
+        End::Finished => settle::settle(&topology, case, Expectation::of(case).settle, &in_use)?,
+        End::Stalled { .. } | End::OutOfTime | End::KernelDied | End::KernelHung(_) => Left::default(),
     };
     let settled = Instant::now();
 
@@ -94,7 +96,12 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
         trouble: seen,
         kernel_log: Vec::new(),
         kernel: features::kernel()?,
-        timings: Timings { setup: built - start, transfer: moved - built, settle: settled - moved },
+        timings: Timings {
+            setup: built - start,
+            transfer: moved - built,
+            settle: settled - moved,
+            silence: transfer.silence,
+        },
     };
     Ok((observation, Evidence { links }))
 }
@@ -133,6 +140,7 @@ struct Transfer {
     server: Story,
     stalled: BTreeMap<Host, Vec<SocketState>>,
     trouble: Vec<String>,
+    silence: Duration,
 }
 
 /// Runs both endpoints to their end, or stops them.
@@ -160,7 +168,7 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
             events::Stage { case, topology, relay, progress: [&progress[0], &progress[1]], switch: &switch }.run()
         });
         progress.iter().for_each(|progress| progress.watched_by(events.thread().clone()));
-        let end = watch::watch(&ends, [&progress[0], &progress[1]], &expectation, || {
+        let (end, silence) = watch::watch(&ends, [&progress[0], &progress[1]], &expectation, || {
             relay.heal();
             switch.heal(events.thread());
         });
@@ -184,7 +192,7 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
         };
         let client = story("client", client);
         let server = story("server", server);
-        Ok(Transfer { end, client, server, stalled, trouble })
+        Ok(Transfer { end, client, server, stalled, trouble, silence })
     })
 }
 
@@ -228,7 +236,7 @@ fn hosts(
     case: &Case,
     topology: &Topology,
     mut stalled: BTreeMap<Host, Vec<SocketState>>,
-    mut left: BTreeMap<Host, Vec<SocketState>>,
+    mut left: Left,
 ) -> Result<BTreeMap<Host, HostStory>, NetError> {
     case.topology
         .hosts()
@@ -238,8 +246,9 @@ fn hosts(
             let mut counters = counters::read(topology.namespace(host))?;
             counters.retain(|_, value| *value != 0);
             let stalled_sockets = stalled.remove(&host).unwrap_or_default();
-            let left_sockets = left.remove(&host).unwrap_or_default();
-            Ok((host, HostStory { counters, stalled_sockets, left_sockets }))
+            let left_sockets = left.sockets.remove(&host).unwrap_or_default();
+            let lost_sockets = left.lost.remove(&host).unwrap_or_default();
+            Ok((host, HostStory { counters, stalled_sockets, left_sockets, lost_sockets }))
         })
         .collect()
 }

@@ -13,13 +13,21 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// Waits for both endpoints to end, each of which says so over `ended`. Where nothing moves for a while, `heal` is called:
 /// a transfer that a rough network holds up is to come through once the network is smooth.
-pub(super) fn watch(ended: &Receiver<()>, progress: [&Progress; 2], expectation: &Expectation, heal: impl Fn()) -> End {
+///
+/// Returns how it ended, and the longest time on end in which nothing moved.
+pub(super) fn watch(
+    ended: &Receiver<()>,
+    progress: [&Progress; 2],
+    expectation: &Expectation,
+    heal: impl Fn(),
+) -> (End, Duration) {
     let start = Instant::now();
     let mut running = progress.len();
     let mut idle = Duration::ZERO;
     let mut moved = progress.map(Progress::moves);
     let mut last = start;
     let mut healed = false;
+    let mut silence = Duration::ZERO;
     while running > 0 {
         match ended.recv_timeout(TICK) {
             Ok(()) => {
@@ -40,16 +48,17 @@ pub(super) fn watch(ended: &Receiver<()>, progress: [&Progress; 2], expectation:
             idle += (now - last).min(TICK);
         }
         last = now;
+        silence = silence.max(idle);
         if idle >= expectation.quiet && !healed {
             healed = true;
             heal();
         }
         if idle >= expectation.patience {
-            return End::Stalled { idle };
+            return (End::Stalled { idle }, silence);
         }
         if now - start >= expectation.budget {
-            return End::OutOfTime;
+            return (End::OutOfTime, silence);
         }
     }
-    End::Finished
+    (End::Finished, silence)
 }

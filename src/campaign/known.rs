@@ -40,8 +40,10 @@ struct Entry {
 
 /// The cases that show bugs of kernels, as they are kept in `cases/known/`.
 const BUILT_IN: &[&str] = &[
+    include_str!("../../cases/known/fallback-enotconn.toml"),
     include_str!("../../cases/known/fallback-hole.toml"),
     include_str!("../../cases/known/fallback-stall.toml"),
+    include_str!("../../cases/known/fallback-one-early.toml"),
     include_str!("../../cases/known/fallback-truncation.toml"),
     include_str!("../../cases/known/fastopen-stall.toml"),
     include_str!("../../cases/known/fastopen-stall-7.2.toml"),

@@ -158,6 +158,7 @@ named!(Group, "group":
     Rate = "rate",
     Outages = "outages",
     Middlebox = "middlebox",
+    Faults = "faults",
 );
 
 impl fmt::Display for Pairing {

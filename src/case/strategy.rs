@@ -9,6 +9,7 @@
 //! `cost` bounds its payload by what its links and buffers let through.
 
 mod cost;
+mod critical;
 mod draw;
 mod endpoints;
 mod links;
@@ -79,6 +80,8 @@ pub enum Group {
     Outages,
     /// A middlebox on a link. Drawn beside the other impairments, or alone.
     Middlebox,
+    /// Single faults on the packets that a connection turns on.
+    Faults,
 }
 
 impl Group {
@@ -108,6 +111,7 @@ impl Group {
         Group::Rate,
         Group::Outages,
         Group::Middlebox,
+        Group::Faults,
     ];
 
     /// Whether this group impairs links: such a link goes through user space.
@@ -226,7 +230,8 @@ impl Space {
 pub fn draw(space: &Space, seed: Seed) -> Case {
     let mut place = Draw::new(seed, "place");
     let crossing: Vec<(Host, Host)> = space.hosts.iter().copied().filter(|(client, server)| client != server).collect();
-    let kinds: Vec<Group> = space.groups.iter().copied().filter(|group| group.is_impairment()).collect();
+    let kinds: Vec<Group> =
+        space.groups.iter().copied().filter(|group| group.is_impairment() && *group != Group::Faults).collect();
     let (boxes, kinds): (Vec<Group>, Vec<Group>) = kinds.into_iter().partition(|kind| *kind == Group::Middlebox);
     let impaired = match space.links {
         LinkFilter::Plain => false,
@@ -234,7 +239,8 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         LinkFilter::Impaired => true,
     } && !crossing.is_empty()
         && !(kinds.is_empty() && boxes.is_empty());
-    let hosts = place.pick(if impaired { &crossing } else { &space.hosts });
+    let crosses = impaired || (space.links == LinkFilter::Impaired && !crossing.is_empty());
+    let hosts = place.pick(if crosses { &crossing } else { &space.hosts });
     let pairing = place.pick(&space.pairings);
 
     let mut case = Case { seed, family: place.pick(&space.families), ..Case::default() };
@@ -324,6 +330,11 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     }
     if on(Group::Pauses) {
         endpoints::pauses(&mut case, stall);
+    }
+    // How a connection that is left, begun again or fast opened takes a fault on a packet of its own has not been looked at.
+    let usual = ![Group::Leave, Group::Rounds, Group::Fastopen].into_iter().any(on);
+    if usual && space.links != LinkFilter::Plain && space.allows(Group::Faults) {
+        critical::faults(&mut case, space.links == LinkFilter::Impaired && !impaired);
     }
     case
 }

@@ -6,6 +6,7 @@ pub mod connect;
 pub mod doctor;
 pub mod exit;
 pub mod kernel;
+pub mod matrix;
 pub mod replay;
 pub mod run;
 pub mod shell;
@@ -46,6 +47,7 @@ enum Command {
     Run(run::Args),
     Replay(replay::Args),
     Shrink(shrink::Args),
+    Matrix(matrix::Args),
     Connect(connect::Args),
     Shell(shell::Args),
     /// Show a case in words, with its topology and the packets of its run
@@ -79,6 +81,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Shrink(args)) => shrink::run(args),
+        Some(Command::Matrix(args)) => matrix::run(args),
         Some(Command::Connect(args)) => connect::run(args),
         Some(Command::Shell(args)) => shell::run(args),
         Some(Command::Show(args)) => show::run(args),

@@ -170,3 +170,77 @@ impl Engine {
         Remains { log: self.log, faults, flows: self.identifier.flows() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Action, Direction, Impairments, Pick, Rule};
+    use crate::link::packet::checksum_holds;
+    use crate::link::sample::{self, Sample};
+    use Direction::Forward;
+
+    fn engine(forward: Impairments) -> Engine {
+        Engine::new(Seed(1), LinkId::Ns1Ns2, &Link { forward, ..Link::default() })
+    }
+
+    /// What comes out of `engine` at either end when these packets go in, from left to right.
+    fn carried(engine: &mut Engine, packets: &[Sample]) -> [Vec<Vec<u8>>; 2] {
+        let mut out = [Vec::new(), Vec::new()];
+        for packet in packets {
+            let mut frame = packet.frame(Forward);
+            for _ in 0..engine.offer(Forward, 5, &mut frame) {
+                out[0].push(frame.clone());
+            }
+            for direction in Direction::BOTH {
+                while let Some(due) = engine.due(direction, 5) {
+                    out[direction as usize].push(due.frame);
+                }
+            }
+        }
+        out
+    }
+
+    fn packets() -> Vec<Sample> {
+        vec![sample::syn(99), sample::data(100, 1, 1448), sample::data(1548, 1, 700).fin()]
+    }
+
+    fn ruled(on: Pick, action: Action) -> Impairments {
+        Impairments { rules: vec![Rule::always(on, action)], ..Impairments::default() }
+    }
+
+    #[test]
+    fn a_split_segment_leaves_in_two_parts_and_in_order() {
+        let [onward, back] = carried(&mut engine(ruled(Pick::Data(0), Action::Split(99))), &packets());
+        let payloads: Vec<u32> = onward.iter().map(|frame| View::of(frame).segment.unwrap().payload).collect();
+        assert_eq!(payloads, [0, 100, 1348, 100, 600]);
+        assert!(onward.iter().all(|frame| checksum_holds(frame)) && back.is_empty());
+    }
+
+    #[test]
+    fn a_refused_packet_comes_back_as_a_rst_alone() {
+        let [onward, back] = carried(&mut engine(ruled(Pick::Syn, Action::Refuse)), &packets()[..1]);
+        assert!(onward.is_empty());
+        assert!(back.len() == 1 && View::of(&back[0]).segment.unwrap().flags.rst());
+    }
+
+    #[test]
+    fn a_flip_in_a_rewritten_packet_is_still_damage() {
+        let rules = vec![Rule::always(Pick::Data(0), Action::Split(99))];
+        let [onward, _] =
+            carried(&mut engine(Impairments { rules, corrupt: 1.0, ..Impairments::default() }), &packets());
+        let sound: Vec<bool> = onward[1..].iter().map(|frame| checksum_holds(frame)).collect();
+        assert_eq!(sound, [false, true, false, true]);
+    }
+
+    #[test]
+    fn the_faults_of_a_rule_do_what_the_rule_did() {
+        for action in [Action::Split(99), Action::Alter(3), Action::Mark, Action::Drop, Action::Refuse] {
+            let mut random = engine(ruled(Pick::Data(0), action));
+            let done = carried(&mut random, &packets());
+            let faults = random.finish().faults[0].0.clone();
+            assert_eq!(faults.len(), 2, "{faults:?}");
+            let mut explicit = engine(Impairments { faults, ..Impairments::default() });
+            assert_eq!(carried(&mut explicit, &packets()), done, "{action:?}");
+        }
+    }
+}

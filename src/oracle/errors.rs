@@ -15,7 +15,7 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     let errors: Vec<_> = errors.into_iter().filter(|(side, error)| !leaving::explains(run, *side, error)).collect();
     let unexplained = errors.iter().filter(|(_, error)| !run.expected.explains(error) && !refused_cookie(run, error));
     match unexplained.min_by_key(|(_, error)| follows(error)) {
-        Some((side, error)) => Some(reset(*side, error)),
+        Some((side, error)) => Some(reset(run, *side, error)),
         None if errors.is_empty() => refusals(run),
         None => Some(Verdict::pass()),
     }
@@ -39,9 +39,12 @@ fn is_reset(error: &CallError) -> bool {
     matches!(error.errno.as_str(), "ECONNRESET" | "EPIPE" | "ENOTCONN")
 }
 
-fn reset(side: Sender, error: &CallError) -> Verdict {
+fn reset(run: &Run<'_>, side: Sender, error: &CallError) -> Verdict {
     let CallError { call, errno, sent, received } = error;
+    // Nothing is lost but the end itself: that is another bug than a connection that breaks.
+    let all = *received == run.endpoint(side.peer()).payload && call == "recv" && errno == "ENOTCONN";
     let looks = match is_reset(error) {
+        true if all => format!("{} recv ENOTCONN for the end of the stream", side.name()),
         true => format!("{} lost its connection", side.name()),
         false => format!("{} {call} {errno}", side.name()),
     };
@@ -105,6 +108,16 @@ mod tests {
     fn an_unexplained_error_is_named_with_side_call_and_errno() {
         let verdict = judged(&Case::default(), |seen| seen.client.error = error("recv", "EIO"));
         assert_eq!((verdict.kind, verdict.signature.as_str()), (Kind::Reset, "Reset: client recv EIO"));
+    }
+
+    #[test]
+    fn an_end_of_stream_that_shows_as_an_error_has_a_name_of_its_own() {
+        let mut case = Case::default();
+        case.server.payload = 7;
+        let looks = |case: &Case| judged(case, |seen| seen.client.error = error("recv", "ENOTCONN")).signature;
+        assert_eq!(looks(&case), "Reset: client recv ENOTCONN for the end of the stream");
+        case.server.payload = 8;
+        assert_eq!(looks(&case), "Reset: client lost its connection");
     }
 
     #[test]

@@ -69,6 +69,7 @@ pub fn observation(case: &Case) -> Observation {
             setup: Duration::from_millis(3),
             transfer: Duration::from_millis(12),
             settle: Duration::from_millis(1),
+            silence: Duration::ZERO,
         },
     }
 }

@@ -1,7 +1,8 @@
 //! Whether sockets were left behind: Leak.
 
 use super::{BOTH, Kind, Run, Verdict, losses};
-use crate::observation::SocketState;
+use crate::case::Host;
+use crate::observation::{HostStory, SocketState};
 
 /// Looks at what was left once both endpoints had closed in order and the network had had its time to settle.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
@@ -19,6 +20,16 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
                 Verdict::of(Kind::Leak, looks, format!("on {host}, {looks}: {established:+}"))
             })
         })
+        .or_else(|| lost(*host, story))
+    })
+}
+
+/// Sockets that are in no table any more and were never freed.
+fn lost(host: Host, story: &HostStory) -> Option<Verdict> {
+    let lost = story.lost_sockets;
+    (lost > 0 && story.left_sockets.is_empty()).then(|| {
+        let looks = "sockets that nobody can find any more";
+        Verdict::of(Kind::Leak, looks, format!("{host} is left with {looks}: {lost:+}"))
     })
 }
 
@@ -46,7 +57,7 @@ fn explained(run: &Run<'_>, socket: &SocketState) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{Case, Host, Impairments, LinkId, Loss, Protocol};
+    use crate::case::{Case, Impairments, LinkId, Loss, Protocol};
     use crate::oracle::{healthy, judge};
 
     fn left(case: &Case, protocol: &str, state: &str) -> String {
@@ -77,6 +88,18 @@ mod tests {
         assert_eq!(left(&lossy, "mptcp", "LAST-ACK"), "Pass");
         assert_eq!(left(&lossy, "mptcp", "ESTAB"), "Leak: mptcp socket in ESTAB");
         assert_eq!(left(&mptcp(Impairments::default()), "mptcp", "LAST-ACK"), "Leak: mptcp socket in LAST-ACK");
+    }
+
+    #[test]
+    fn a_socket_that_no_table_has_is_a_leak_all_the_same() {
+        let case = Case::default();
+        let lost = |number| {
+            let mut seen = healthy::observation(&case);
+            seen.hosts.entry(Host::Ns1).or_default().lost_sockets = number;
+            judge(&case, &seen).signature
+        };
+        assert_eq!(lost(0), "Pass");
+        assert_eq!(lost(1), "Leak: sockets that nobody can find any more");
     }
 
     #[test]

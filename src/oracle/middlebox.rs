@@ -88,3 +88,63 @@ fn hides(case: &Case, direction: Direction, on: Pick) -> bool {
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Host, LinkId, Protocol, Removal, Rule};
+    use crate::observation::{End, MptcpState};
+    use crate::oracle::{Expectation, Kind, healthy, judge};
+
+    fn case(direction: Direction, on: Pick, option: TcpOption) -> Case {
+        let mut case = Case::default();
+        case.server.host = Host::Ns2;
+        (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+        let strip = Action::Strip(Strip { option, by: Removal::Nops });
+        case.links.entry(LinkId::Ns1Ns2).or_default().impairments_mut(direction).rules = vec![Rule::always(on, strip)];
+        case
+    }
+
+    use Direction::{Backward, Forward};
+    use TcpOption::{Dss, MpCapable, Timestamps};
+
+    #[test]
+    fn mptcp_is_hidden_only_by_what_meets_every_opening_packet() {
+        assert!(hide_client(&case(Forward, Pick::Syn, MpCapable)));
+        assert!(hide_server(&case(Backward, Pick::SynAck, MpCapable)));
+        let mut now_and_then = case(Forward, Pick::Syn, MpCapable);
+        now_and_then.links.get_mut(&LinkId::Ns1Ns2).unwrap().forward.rules[0].chance = 0.5;
+        let others = [
+            now_and_then,
+            case(Backward, Pick::Syn, MpCapable),
+            case(Forward, Pick::Syn, Timestamps),
+            case(Forward, Pick::ThirdAck, MpCapable),
+        ];
+        assert!(others.iter().all(|case| !hide_client(case) && !hide_server(case)));
+    }
+
+    #[test]
+    fn options_of_tcp_explain_no_fallback_and_those_of_mptcp_do() {
+        let may_fall_back = |on, option| Expectation::of(&case(Forward, on, option)).may_fall_back;
+        assert!(!may_fall_back(Pick::Syn, Timestamps));
+        assert!(may_fall_back(Pick::Syn, MpCapable) && may_fall_back(Pick::Data(9), Dss));
+    }
+
+    #[test]
+    fn a_server_must_not_see_what_was_taken_out() {
+        let case = case(Forward, Pick::Syn, MpCapable);
+        // The healthy run of a case counts MP_CAPABLE at the server.
+        let verdict = judge(&case, &healthy::observation(&case));
+        assert_eq!(verdict.signature, "CounterBroken: MPTcpExt.MPCapableSYNRX moved at the server");
+    }
+
+    #[test]
+    fn a_stall_without_options_is_undecided_and_one_after_a_fallback_is_found() {
+        let case = case(Forward, Pick::Ack, Dss);
+        let mut seen = healthy::observation(&case);
+        seen.end = End::Stalled { idle: Default::default() };
+        assert_eq!(judge(&case, &seen).kind, Kind::Skip);
+        seen.client.mptcp = Some(MptcpState { fallback: true, ..MptcpState::default() });
+        assert!(judge(&case, &seen).signature.ends_with("(fallen back to TCP, middlebox against DSS)"));
+    }
+}

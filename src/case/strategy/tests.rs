@@ -272,7 +272,7 @@ fn shares_are_as_meant() {
         met.when(lossy && ways(&case).any(|way| way.spare_handshake), "spared");
         bytes += case.client.payload + case.server.payload;
     }
-    assert!((0.36..0.44).contains(&met.share("impaired")), "{}", met.share("impaired"));
+    assert!((0.4..0.5).contains(&met.share("impaired")), "{}", met.share("impaired"));
     assert!((0.12..0.2).contains(&met.share("loopback")), "{}", met.share("loopback"));
     assert!((0.07..0.13).contains(&met.share("two CPUs")), "{}", met.share("two CPUs"));
     let spared = met.share("spared") / met.share("lossy");
@@ -375,4 +375,27 @@ fn proptest_draws_the_case_of_a_seed() {
         let case = cases(&space).new_tree(&mut runner).unwrap().current();
         assert_eq!(case, draw(&space, case.seed));
     }
+}
+
+#[test]
+fn a_share_of_impaired_cases_has_a_middlebox_and_every_kind_is_met() {
+    let space = Space { links: LinkFilter::Impaired, ..Space::default() };
+    let mut met = Met::default();
+    for case in draws(&space, DRAWS) {
+        let rules: Vec<_> = ways(&case).flat_map(|way| &way.rules).collect();
+        let rule = |holds: fn(&crate::case::Action) -> bool| rules.iter().any(|rule| holds(&rule.action));
+        use crate::case::Action::*;
+        met.when(!rules.is_empty(), "middlebox");
+        met.when(rule(|it| matches!(it, Strip(what) if what.option.is_mptcp())), "strip MPTCP");
+        met.when(rule(|it| matches!(it, Strip(what) if !what.option.is_mptcp())), "strip TCP");
+        met.when(rule(|it| matches!(it, Split(_))), "split");
+        met.when(rule(|it| matches!(it, Clamp(_))), "clamp");
+        met.when(rule(|it| matches!(it, Mark)), "mark");
+        met.when(rule(|it| matches!(it, Drop)), "drop");
+        met.when(rule(|it| matches!(it, Late(_))), "hold");
+        met.when(rule(|it| matches!(it, Reset(_))), "reset");
+        met.when(rule(|it| matches!(it, Alter(_))), "alter");
+    }
+    met.at_least(5);
+    assert!((0.15..0.21).contains(&met.share("middlebox")), "{}", met.share("middlebox"));
 }
