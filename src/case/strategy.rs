@@ -86,7 +86,7 @@ pub enum Group {
 
 impl Group {
     /// Every group.
-    pub const ALL: [Group; 24] = [
+    pub const ALL: [Group; 25] = [
         Group::Chunks,
         Group::Pauses,
         Group::Buffers,
