@@ -8,6 +8,8 @@ const MAGIC: u32 = 0x6763_6461;
 const ARCS: u32 = 0x01a1_0000;
 /// From this version of the compiler on, lengths are in bytes and the header has a checksum.
 const BYTES_SINCE: u32 = 12;
+/// The most bytes of zeros that a record may stand for: no function has as many branches.
+const ZEROS_MAX: usize = 1 << 24;
 /// A word.
 const WORD: usize = 4;
 
@@ -31,28 +33,38 @@ pub(super) enum GcdaError {
 }
 
 impl Gcda {
-    pub(super) fn parse(bytes: Vec<u8>) -> Result<Gcda, GcdaError> {
-        let word = |at: usize| bytes.get(at..at + WORD)?.try_into().ok().map(u32::from_le_bytes);
+    /// Counters that are all zero may come as a record of a negative length and no data: here they get their data.
+    pub(super) fn parse(file: Vec<u8>) -> Result<Gcda, GcdaError> {
+        let word = |at: usize| file.get(at..at + WORD)?.try_into().ok().map(u32::from_le_bytes);
         if word(0) != Some(MAGIC) {
             return Err(GcdaError::Magic);
         }
         let in_bytes = major(word(WORD).ok_or(GcdaError::Short)?) >= BYTES_SINCE;
+        let unit = if in_bytes { 1 } else { WORD };
         let mut at = if in_bytes { 4 * WORD } else { 3 * WORD };
+        let mut bytes = file.get(..at).ok_or(GcdaError::Short)?.to_vec();
         let mut counters = Vec::new();
-        while at < bytes.len() {
-            let (tag, length) = word(at).zip(word(at + WORD)).ok_or(GcdaError::Short)?;
-            let length = length as usize * if in_bytes { 1 } else { WORD };
-            at += 2 * WORD;
+        while at < file.len() {
+            let tag = word(at).ok_or(GcdaError::Short)?;
             if tag == 0 {
+                // A program ends its file so; a kernel just ends it.
                 break;
             }
-            if bytes.len() - at.min(bytes.len()) < length {
-                return Err(GcdaError::Short);
-            }
+            let length = word(at + WORD).ok_or(GcdaError::Short)?;
+            at += 2 * WORD;
+            let signed = length.cast_signed();
+            let size = signed.unsigned_abs() as usize * unit;
+            bytes.extend(tag.to_le_bytes());
+            bytes.extend(signed.unsigned_abs().to_le_bytes());
             if tag == ARCS {
-                counters.push((at, length / 8));
+                counters.push((bytes.len(), size / 8));
             }
-            at += length;
+            if signed < 0 && tag == ARCS && size <= ZEROS_MAX {
+                bytes.resize(bytes.len() + size, 0);
+            } else {
+                bytes.extend(file.get(at..at.saturating_add(size)).ok_or(GcdaError::Short)?);
+                at += size;
+            }
         }
         Ok(Gcda { bytes, counters })
     }
@@ -117,6 +129,16 @@ pub(super) mod tests {
             one.add(&Gcda::parse(file(version, [&[2, 3], &[7]])).unwrap()).unwrap();
             assert_eq!(one.bytes(), file(version, [&[3, 3], &[(1 << 40) + 7]]));
         }
+    }
+
+    #[test]
+    fn zeros_that_were_left_out_are_put_in() {
+        let whole = file(b"B22*", [&[0, 0], &[3]]);
+        let mut short = whole.clone();
+        // Behind the header, the function's record and the tag: the length, and 16 bytes of counters.
+        let at = 16 + 20 + 4;
+        short.splice(at..at + 20, (-16_i32).to_le_bytes());
+        assert_eq!(Gcda::parse(short).unwrap(), Gcda::parse(whole).unwrap());
     }
 
     #[test]

@@ -128,7 +128,11 @@ impl Coverage {
     /// # Errors
     /// [`CoverageError::Gcov`] where gcov is missing or of another version than the compiler was.
     pub fn files(&self, kernel: &Kernel) -> Result<BTreeMap<String, FileLines>, CoverageError> {
-        let notes = kernel.notes();
+        self.files_with(&kernel.notes())
+    }
+
+    /// The same, with the compiler's notes in this folder.
+    fn files_with(&self, notes: &Path) -> Result<BTreeMap<String, FileLines>, CoverageError> {
         let folder = tempfile::tempdir().map_err(CoverageError::file("make", std::env::temp_dir()))?;
         let sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         let mut files = BTreeMap::new();
@@ -144,5 +148,61 @@ impl Coverage {
             lines::add(&mut files, object, folder.path())?;
         }
         Ok(files)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// A program of two sources, of which one function is never called.
+    const SOURCES: [(&str, &str); 2] = [
+        ("net/mptcp/pm.c", "int called(int n)\n{\n\treturn n + 1;\n}\nint never(void)\n{\n\treturn 2;\n}\n"),
+        ("net/ipv4/tcp.c", "int called(int);\nint main(int argc, char **argv)\n{\n\treturn called(argc) - 2;\n}\n"),
+    ];
+
+    fn run(program: &str, arguments: &[&str], folder: &Path) -> bool {
+        let output = Command::new(program).args(arguments).current_dir(folder).output();
+        output.is_ok_and(|output| output.status.success())
+    }
+
+    #[test]
+    fn what_a_real_compiler_counts_is_added_up_and_read() {
+        if !["gcc", "gcov"].iter().all(|program| run(program, &["--version"], Path::new("/"))) {
+            println!("SKIP: no gcc or no gcov; apt-get install gcc");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let mut objects = Vec::new();
+        for (path, text) in SOURCES {
+            fs::create_dir_all(folder.join(path).parent().unwrap()).unwrap();
+            fs::write(folder.join(path), text).unwrap();
+            let object = path.replace(".c", ".o");
+            assert!(run("gcc", &["--coverage", "-c", path, "-o", &object], folder));
+            objects.push(object);
+        }
+        assert!(run("gcc", &["--coverage", &objects[0], &objects[1], "-o", "program"], folder));
+
+        let counters = folder.join("counters");
+        let coverage = Coverage::new();
+        for _ in 0..3 {
+            assert!(run("./program", &[], folder));
+            for (path, _) in SOURCES {
+                let data = Path::new(path).with_extension("gcda");
+                fs::create_dir_all(counters.join(&data).parent().unwrap()).unwrap();
+                // A program adds to what is there; a guest's kernel begins anew.
+                fs::rename(folder.join(&data), counters.join(&data)).unwrap();
+            }
+            coverage.add(&counters).unwrap();
+        }
+        assert_eq!(coverage.runs(), 3);
+        let files = coverage.files_with(folder).unwrap();
+        assert_eq!(files.keys().collect::<Vec<_>>(), ["net/ipv4/tcp.c", "net/mptcp/pm.c"]);
+        let file = &files["net/mptcp/pm.c"];
+        assert_eq!(file.lines, BTreeMap::from([(1, 3), (3, 3), (5, 0), (7, 0)]));
+        assert_eq!((file.functions["called"].calls, file.functions["never"].calls), (3, 0));
     }
 }

@@ -100,11 +100,28 @@ pub(super) fn build(
     let tree = source::tree(store, &source, || progress(Progress::Unpacking(&source)))?;
     progress(Progress::Configuring(&tree));
     let job = Job { folder: prepare(store, name, &tree)?, tree, coverage: options.coverage };
-    let unmet = job.configure(&config::fragment(options.debug, options.coverage))?;
-    let steps = job.compile(progress)?;
+    let mut work = || {
+        let unmet = job.configure(&config::fragment(options.debug, options.coverage))?;
+        Ok((unmet, job.compile(progress)?))
+    };
+    let (unmet, steps) = match work() {
+        Err(error) if is_left_broken(&error) => {
+            fs::remove_dir_all(&job.folder).map_err(KernelError::file("remove", &job.folder))?;
+            prepare(store, name, &job.tree)?;
+            work()?
+        }
+        done => done?,
+    };
     progress(Progress::Installing);
     let kernel = job.install(store, options, source)?;
     Ok(Built { kernel, unmet, steps })
+}
+
+/// Whether a build failed on what an earlier one left that was cut off, by a full disk or a power failure: a file
+/// `.FILE.cmd`, in which kbuild keeps how it made FILE, that is not whole. Then the only help is to begin anew.
+fn is_left_broken(error: &KernelError) -> bool {
+    let KernelError::Build { last, .. } = error else { return false };
+    last.iter().any(|line| line.contains(".cmd:") && line.contains("***"))
 }
 
 /// The build folder of `name`; empty where it held objects of another tree.
@@ -262,6 +279,20 @@ mod tests {
         assert!(object.exists());
         prepare(&store, "mine", Path::new("/other")).unwrap();
         assert!(!object.exists());
+    }
+
+    #[test]
+    fn what_was_left_in_pieces_is_told_from_code_that_does_not_compile() {
+        let error = |line: &str| KernelError::Build {
+            program: "make",
+            how: "exit status: 2".into(),
+            log: PathBuf::new(),
+            last: vec!["  CC      init/main.o".into(), line.into()],
+        };
+        let cut = "..tmp_missing-syscalls.cmd:5: *** unterminated call to function 'wildcard': missing ')'.  Stop.";
+        assert!(is_left_broken(&error(cut)));
+        assert!(!is_left_broken(&error("net/mptcp/pm.c:5: error: expected ';' before '}' token")));
+        assert!(!is_left_broken(&error("make[3]: *** [scripts/Makefile.build:287: net/mptcp/pm.o] Error 1")));
     }
 
     #[test]
