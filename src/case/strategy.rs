@@ -332,7 +332,8 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         endpoints::pauses(&mut case, stall);
     }
     // How a connection that is left, begun again or fast opened takes a fault on a packet of its own has not been looked at.
-    let usual = ![Group::Leave, Group::Rounds, Group::Fastopen].into_iter().any(on);
+    // Nor how one with several paths does.
+    let usual = several.is_none() && ![Group::Leave, Group::Rounds, Group::Fastopen].into_iter().any(on);
     if usual && space.links != LinkFilter::Plain && space.allows(Group::Faults) {
         critical::faults(&mut case, space.links == LinkFilter::Impaired && !impaired);
     }
