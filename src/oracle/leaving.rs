@@ -8,12 +8,7 @@ use crate::payload::Sender;
 /// Whether this error of `side` is how it learns that the other endpoint has left.
 pub fn explains(run: &Run<'_>, side: Sender, error: &CallError) -> bool {
     let reset = matches!(error.errno.as_str(), "ECONNRESET" | "EPIPE" | "ENOTCONN");
-    reset && leaves(run, side.peer())
-}
-
-/// Whether the case says that `side` leaves before its time.
-pub fn leaves(run: &Run<'_>, side: Sender) -> bool {
-    run.case.ending.leave.is_some_and(|leave| leave.by == side)
+    reset && run.story(side.peer()).left
 }
 
 /// Whether the stream of `side`, which ended after so many bytes, ended where it left.
@@ -55,7 +50,8 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
 /// Bytes unread in an MPTCP connection are answered with MP_FASTCLOSE (RFC 8684 section 3.5).
 fn fastclose(run: &Run<'_>, by: Sender, leaver: &Story, peer: &Story) -> Option<Verdict> {
     let whole = |story: &Story| story.mptcp.is_some_and(|state| !state.fallback && state.remote_key);
-    if !(leaver.unread && whole(leaver) && whole(peer)) {
+    // Where both streams have come to their end, MPTCP has nothing left to reset.
+    if leaver.shut_down || !(leaver.unread && whole(leaver) && whole(peer)) {
         return None;
     }
     let counters = [(by, "MPTcpExt.MPFastcloseTx"), (by.peer(), "MPTcpExt.MPFastcloseRx")];
