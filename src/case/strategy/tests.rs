@@ -379,7 +379,7 @@ fn proptest_draws_the_case_of_a_seed() {
 
 #[test]
 fn a_share_of_impaired_cases_has_a_middlebox_and_every_kind_is_met() {
-    let space = Space { links: LinkFilter::Impaired, ..Space { paths: vec![1], ..Space::default() } };
+    let space = Space { links: LinkFilter::Impaired, paths: vec![1], ..Space::default() };
     let mut met = Met::default();
     for case in draws(&space, DRAWS) {
         let rules: Vec<_> = ways(&case).flat_map(|way| &way.rules).collect();
