@@ -168,6 +168,9 @@ pub struct MptcpState {
     pub remote_key: bool,
     /// Whether DSS checksums are on.
     pub checksum: bool,
+    /// How many subflows there are beside the first.
+    #[serde(default, skip_serializing_if = "crate::case::is_default")]
+    pub subflows: u8,
 }
 
 /// What one host showed.
@@ -215,6 +218,9 @@ pub struct SocketState {
 pub struct LinkStory {
     /// How its packets are carried: `veth`, `tap` or `packet`.
     pub carrier: String,
+    /// How many bytes its devices sent into it, headers included: forward, backward.
+    #[serde(default)]
+    pub bytes: [u64; 2],
     /// Packets seen, both directions.
     pub packets: u64,
     /// Packets that a stage lost.

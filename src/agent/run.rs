@@ -13,14 +13,14 @@ use nix::unistd::Pid;
 use super::evidence::Evidence;
 use super::protocol::Errand;
 use super::settle::{self, Left};
-use super::watch;
-use crate::case::{Case, Host, LinkId};
+use super::{events, watch};
+use crate::case::{Case, Host};
 use crate::copier::Progress;
 use crate::endpoint::plant::Plant;
 use crate::endpoint::{self, Rendezvous, endpoint_of};
 use crate::link::Relay;
 use crate::net::{NetError, counters, features};
-use crate::observation::{End, HostStory, Observation, SocketState, Story, Timings};
+use crate::observation::{End, HostStory, LinkStory, Observation, SocketState, Story, Timings};
 use crate::oracle::Expectation;
 use crate::payload;
 use crate::topology::{self, Topology};
@@ -42,9 +42,15 @@ impl From<NetError> for RunError {
 /// What the kernel refuses or has run out of is the machine's state, which its owner can mend; the error says how.
 fn unable_or_trouble(error: NetError) -> RunError {
     match error.errno() {
-        Some(Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EOPNOTSUPP | Errno::ENOMEM | Errno::EMFILE) => {
-            RunError::Unable(error.to_string())
-        }
+        Some(
+            Errno::EPERM
+            | Errno::EACCES
+            | Errno::ENOSPC
+            | Errno::EOPNOTSUPP
+            | Errno::ENOMEM
+            | Errno::EMFILE
+            | Errno::ENOENT,
+        ) => RunError::Unable(error.to_string()),
         _ => error.into(),
     }
 }
@@ -77,6 +83,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
 
     // Before the relay closes its devices, whose counters go with them.
     let mut seen = topology.device_drops()?;
+    let carried = topology.carried()?;
     let links = relay.stop();
     seen.extend(links.iter().flat_map(|log| log.trouble.clone()));
     seen.extend(transfer.trouble);
@@ -84,8 +91,8 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
         end: transfer.end,
         client: transfer.client,
         server: transfer.server,
-        hosts: hosts(&topology, transfer.stalled, left)?,
-        links: links.iter().map(|log| (log.id, log.story.clone())).collect::<BTreeMap<LinkId, _>>(),
+        hosts: hosts(case, &topology, transfer.stalled, left)?,
+        links: links.iter().map(|log| (log.id, with_bytes(&log.story, carried.get(&log.id)))).collect(),
         trouble: seen,
         kernel_log: Vec::new(),
         kernel: features::kernel()?,
@@ -97,6 +104,11 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
         },
     };
     Ok((observation, Evidence { links }))
+}
+
+/// What a link did, with what its devices counted.
+fn with_bytes(story: &LinkStory, bytes: Option<&[u64; 2]>) -> LinkStory {
+    LinkStory { bytes: bytes.copied().unwrap_or_default(), ..story.clone() }
 }
 
 /// A socket that this kernel does not know is no finding.
@@ -140,6 +152,8 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
     let progress = [Progress::default(), Progress::default()];
     let (ended, ends) = std::sync::mpsc::channel();
     let (for_client, for_server) = Rendezvous::pair();
+    let switch = events::Switch::default();
+    events::downs(case).into_iter().for_each(|link| relay.may_go_down(link));
 
     std::thread::scope(|scope| {
         let spawn = |side, progress, rendezvous| {
@@ -150,7 +164,14 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
         let server = spawn(payload::Sender::Server, &progress[1], for_server);
         let client = spawn(payload::Sender::Client, &progress[0], for_client);
         drop(ended);
-        let (end, silence) = watch::watch(&ends, [&progress[0], &progress[1]], &expectation, || relay.heal());
+        let events = scope.spawn(|| {
+            events::Stage { case, topology, relay, progress: [&progress[0], &progress[1]], switch: &switch }.run()
+        });
+        progress.iter().for_each(|progress| progress.watched_by(events.thread().clone()));
+        let (end, silence) = watch::watch(&ends, [&progress[0], &progress[1]], &expectation, || {
+            relay.heal();
+            switch.heal(events.thread());
+        });
         let mut trouble = Vec::new();
         let mut stalled = BTreeMap::new();
         if end != End::Finished {
@@ -160,6 +181,8 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
             }
             stop.write(1).map_err(|errno| RunError::Trouble(format!("eventfd: {errno}")))?;
         }
+        switch.stop(events.thread());
+        trouble.extend(events.join().unwrap_or_else(|_| vec!["the events panicked".into()]));
         let mut story = |name: &str, thread: std::thread::ScopedJoinHandle<'_, Result<Story, String>>| {
             let result = thread.join().unwrap_or_else(|_| Err("panicked".into()));
             result.unwrap_or_else(|text| {
@@ -210,13 +233,15 @@ fn pin(cpus: &[usize]) -> Result<(), RunError> {
 }
 
 fn hosts(
+    case: &Case,
     topology: &Topology,
     mut stalled: BTreeMap<Host, Vec<SocketState>>,
     mut left: Left,
 ) -> Result<BTreeMap<Host, HostStory>, NetError> {
-    Host::ALL
-        .into_iter()
-        .map(|host| {
+    case.topology
+        .hosts()
+        .iter()
+        .map(|&host| {
             // A fresh namespace counts from zero, and the wire is silent before the transfer: no reading before it.
             let mut counters = counters::read(topology.namespace(host))?;
             counters.retain(|_, value| *value != 0);

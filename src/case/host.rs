@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Sysctl, is_default};
+use super::{PathManager, Sysctl, is_default};
 
-/// A host of the chain `ns1 - ns2 - ns3 - ns4`: a network namespace.
+/// A host: a network namespace. All four make the chain `ns1 - ns2 - ns3 - ns4`; other topologies have fewer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Host {
@@ -56,6 +56,18 @@ pub struct Knobs {
     /// `net.mptcp.checksum_enabled`.
     #[serde(skip_serializing_if = "is_default")]
     pub mptcp_checksum: bool,
+    /// `net.mptcp.stale_loss_cnt`: after how many timeouts in a row without an answer a subflow counts as stale; 0: never.
+    #[serde(skip_serializing_if = "is_default")]
+    pub stale_loss_cnt: Option<u8>,
+    /// `net.mptcp.add_addr_timeout`, in seconds: after how long without an echo an ADD_ADDR is sent again; 0: never.
+    #[serde(skip_serializing_if = "is_default")]
+    pub add_addr_timeout: Option<u8>,
+    /// `net.mptcp.allow_join_initial_addr_port`: whether the peer may join at the address of the first subflow.
+    #[serde(skip_serializing_if = "is_true")]
+    pub join_initial: bool,
+    /// What the path manager is told.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pm: PathManager,
     /// Others.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<Sysctl, u32>,
@@ -78,6 +90,10 @@ impl Default for Knobs {
             window_scaling: true,
             syncookies: Syncookies::default(),
             mptcp_checksum: false,
+            stale_loss_cnt: None,
+            add_addr_timeout: None,
+            join_initial: true,
+            pm: PathManager::default(),
             sysctls: BTreeMap::new(),
         }
     }

@@ -11,7 +11,7 @@ use super::{Host, Offloads, Rule, Strip, Towards, is_default};
 /// [`Fault`]s are not bound by it.
 pub const MAX_CARRIAGES: u32 = 4;
 
-/// A link of the chain.
+/// A link: three of the chain, eight of the topologies with several paths (see [`super::Topology`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LinkId {
     /// Joins ns1 and ns2.
@@ -23,25 +23,71 @@ pub enum LinkId {
     /// Joins ns3 and ns4.
     #[serde(rename = "ns3-ns4")]
     Ns3Ns4,
+    /// The first of several that join ns1 and ns2.
+    #[serde(rename = "path1")]
+    Path1,
+    /// The second.
+    #[serde(rename = "path2")]
+    Path2,
+    /// The third.
+    #[serde(rename = "path3")]
+    Path3,
+    /// The fourth.
+    #[serde(rename = "path4")]
+    Path4,
+    /// The fifth.
+    #[serde(rename = "path5")]
+    Path5,
+    /// The sixth.
+    #[serde(rename = "path6")]
+    Path6,
+    /// The seventh.
+    #[serde(rename = "path7")]
+    Path7,
+    /// The eighth.
+    #[serde(rename = "path8")]
+    Path8,
 }
 
 impl LinkId {
-    /// Every link, from left to right.
-    pub const ALL: [LinkId; 3] = [LinkId::Ns1Ns2, LinkId::Ns2Ns3, LinkId::Ns3Ns4];
+    /// The links of the chain, from left to right.
+    pub const CHAIN: [LinkId; 3] = [LinkId::Ns1Ns2, LinkId::Ns2Ns3, LinkId::Ns3Ns4];
 
-    /// Its place in the chain, from 0.
+    /// The links side by side, from the first.
+    pub const PATHS: [LinkId; 8] = [
+        LinkId::Path1,
+        LinkId::Path2,
+        LinkId::Path3,
+        LinkId::Path4,
+        LinkId::Path5,
+        LinkId::Path6,
+        LinkId::Path7,
+        LinkId::Path8,
+    ];
+
+    /// Its place among all links, from 0: those of the chain first, from left to right.
     pub fn index(self) -> usize {
         self as usize
     }
 
+    /// Its place on the way from the left to the right, from 0: links that one packet crosses have different ones.
+    pub fn place(self) -> usize {
+        if self.is_path() { 0 } else { self.index() }
+    }
+
+    /// Whether it is one of several side by side.
+    pub fn is_path(self) -> bool {
+        self >= LinkId::Path1
+    }
+
     /// The host at its left end.
     pub fn left(self) -> Host {
-        Host::ALL[self.index()]
+        Host::ALL[self.place()]
     }
 
     /// The host at its right end.
     pub fn right(self) -> Host {
-        Host::ALL[self.index() + 1]
+        Host::ALL[self.place() + 1]
     }
 }
 

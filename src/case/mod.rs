@@ -10,11 +10,13 @@
 
 mod ending;
 mod endpoint;
+mod events;
 mod host;
 mod io;
 mod link;
 mod middlebox;
 mod names;
+mod paths;
 mod tuning;
 
 pub mod file;
@@ -25,6 +27,7 @@ pub mod validate;
 
 pub use ending::{Ending, First, Leave, Manner, Rounds, Second};
 pub use endpoint::{Chunks, Congestion, Endpoint, Pairing, Pattern, Pause, Protocol, SocketOptions};
+pub use events::{Event, Happening, Moment};
 pub use host::{Host, Knobs, Offloads, Syncookies};
 pub use io::{Io, Receiving, Sending};
 pub use link::{
@@ -32,6 +35,7 @@ pub use link::{
 };
 pub use middlebox::{Pick, Removal, Rule, Strip, TcpOption, Towards};
 pub use names::ParseNameError;
+pub use paths::{MAX_PATHS, PathManager, PmEndpoint, SUBFLOWS_DEFAULT, Topology};
 pub use tuning::{Change, SocketOption, Sysctl, Way};
 
 use std::collections::BTreeMap;
@@ -51,6 +55,9 @@ pub struct Case {
     pub format: u32,
     /// Where the payload, the random chunk sizes and the links' decisions come from.
     pub seed: Seed,
+    /// How the hosts are joined.
+    #[serde(skip_serializing_if = "is_default")]
+    pub topology: Topology,
     /// The address family of the connection.
     pub family: Family,
     /// Which of the server's addresses the client connects to.
@@ -76,6 +83,9 @@ pub struct Case {
     /// The links that differ from [`Link::default`].
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<LinkId, Link>,
+    /// What happens to paths meanwhile.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
     /// What a run of this case showed, where it was saved for that. Not part of the test.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finding: Option<Record>,
@@ -86,6 +96,7 @@ impl Default for Case {
         Case {
             format: FORMAT,
             seed: Seed::default(),
+            topology: Topology::default(),
             family: Family::V4,
             address: Address::Near,
             refusals: 0,
@@ -96,6 +107,7 @@ impl Default for Case {
             server: Endpoint::default(),
             hosts: BTreeMap::new(),
             links: BTreeMap::new(),
+            events: Vec::new(),
             finding: None,
         }
     }
@@ -112,15 +124,24 @@ impl Case {
         self.links.get(&id).cloned().unwrap_or_default()
     }
 
+    /// Whether the packets of the link `id` go through user space: it is impaired, or an event blocks it.
+    pub fn is_carried(&self, id: LinkId) -> bool {
+        let blocked = |event: &Event| matches!(event.what, Happening::Block { link, .. } if link == id);
+        self.link(id).is_impaired() || self.events.iter().any(blocked)
+    }
+
     /// Whether client and server are on the same host.
     pub fn is_loopback(&self) -> bool {
         self.client.host == self.server.host
     }
 
-    /// The links that the connection crosses, from the client to the server.
+    /// The links that the connection crosses, from the client to the server: with several paths all of them.
     pub fn path(&self) -> Vec<LinkId> {
+        if self.topology != Topology::Chain {
+            return self.topology.links().to_vec();
+        }
         let (client, server) = (self.client.host, self.server.host);
-        let mut links: Vec<LinkId> = LinkId::ALL
+        let mut links: Vec<LinkId> = LinkId::CHAIN
             .into_iter()
             .filter(|link| link.left() >= client.min(server) && link.right() <= client.max(server))
             .collect();

@@ -48,7 +48,19 @@ named!(Protocol, "protocol": Tcp = "tcp", Mptcp = "mptcp");
 named!(Family, "family": V4 = "v4", V6 = "v6", V4Mapped = "v4mapped");
 named!(Address, "address": Near = "near", Far = "far");
 named!(Host, "host": Ns1 = "ns1", Ns2 = "ns2", Ns3 = "ns3", Ns4 = "ns4");
-named!(LinkId, "link": Ns1Ns2 = "ns1-ns2", Ns2Ns3 = "ns2-ns3", Ns3Ns4 = "ns3-ns4");
+named!(LinkId, "link":
+    Ns1Ns2 = "ns1-ns2",
+    Ns2Ns3 = "ns2-ns3",
+    Ns3Ns4 = "ns3-ns4",
+    Path1 = "path1",
+    Path2 = "path2",
+    Path3 = "path3",
+    Path4 = "path4",
+    Path5 = "path5",
+    Path6 = "path6",
+    Path7 = "path7",
+    Path8 = "path8",
+);
 named!(Direction, "direction": Forward = "forward", Backward = "backward");
 named!(First, "end that shuts down first": Both = "both", Client = "client", Server = "server");
 named!(Second, "way to end": AtOnce = "at-once", AfterEnd = "after-end");
@@ -137,6 +149,7 @@ named!(Group, "group":
     Rounds = "rounds",
     Fastopen = "fastopen",
     Tuning = "tuning",
+    Paths = "paths",
     Loss = "loss",
     Corrupt = "corrupt",
     Duplicate = "duplicate",
@@ -187,7 +200,8 @@ mod tests {
         as_in_the_file(&Family::ALL);
         as_in_the_file(&[Address::Near, Address::Far]);
         as_in_the_file(&Host::ALL);
-        as_in_the_file(&LinkId::ALL);
+        as_in_the_file(&LinkId::CHAIN);
+        as_in_the_file(&LinkId::PATHS);
         as_in_the_file(&Direction::BOTH);
         as_in_the_file(&TcpOption::ALL);
         as_in_the_file(&[Towards::Receiver, Towards::Sender, Towards::Both]);

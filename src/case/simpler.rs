@@ -10,6 +10,7 @@
 
 mod explicit;
 mod parts;
+mod paths;
 mod place;
 mod steps;
 mod tree;

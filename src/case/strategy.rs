@@ -15,6 +15,7 @@ mod endpoints;
 mod links;
 mod middlebox;
 mod modes;
+mod paths;
 #[cfg(test)]
 mod tests;
 mod tuning;
@@ -61,6 +62,8 @@ pub enum Group {
     Fastopen,
     /// More kernel settings and socket options, some of which change in the middle of the transfer.
     Tuning,
+    /// Several paths, with what path managers are told and what happens to paths on the way.
+    Paths,
     /// Loss on a link.
     Loss,
     /// Corruption on a link.
@@ -83,7 +86,7 @@ pub enum Group {
 
 impl Group {
     /// Every group.
-    pub const ALL: [Group; 24] = [
+    pub const ALL: [Group; 25] = [
         Group::Chunks,
         Group::Pauses,
         Group::Buffers,
@@ -99,6 +102,7 @@ impl Group {
         Group::Rounds,
         Group::Fastopen,
         Group::Tuning,
+        Group::Paths,
         Group::Loss,
         Group::Corrupt,
         Group::Duplicate,
@@ -117,10 +121,10 @@ impl Group {
 
     /// Whether it is switched on by a stream of its own: it came after the others, whose draws stay as they were.
     fn has_own_stream(self) -> bool {
-        matches!(self, Group::Io | Group::Leave | Group::Rounds | Group::Fastopen | Group::Tuning)
+        matches!(self, Group::Io | Group::Leave | Group::Rounds | Group::Fastopen | Group::Tuning | Group::Paths)
     }
 
-    /// In which share of cases a group that is no impairment is switched on.
+    /// In which share of cases a group that is no impairment is switched on; [`Group::Paths`] is drawn before all others.
     fn share(self) -> f64 {
         match self {
             Group::Chunks => 0.5,
@@ -177,7 +181,13 @@ pub struct Space {
     pub congestions: Vec<Congestion>,
     /// The groups that may be switched on.
     pub groups: Vec<Group>,
+    /// How many paths, from 1; must not be empty. Several ([`super::Topology`]) are drawn where `pairings` has MPTCP at both
+    /// ends, and then `hosts` does not matter; where 1 is not among them, no other case is drawn.
+    pub paths: Vec<u8>,
 }
+
+/// The numbers of paths that are drawn by default.
+pub const PATHS: [u8; 4] = [1, 2, 3, 4];
 
 /// The most bytes of one direction by default.
 pub const SIZE_MAX: u64 = 8 << 20;
@@ -193,6 +203,7 @@ impl Default for Space {
             size_max: SIZE_MAX,
             congestions: vec![Congestion::Reno, Congestion::Cubic],
             groups: Group::ALL.to_vec(),
+            paths: PATHS.to_vec(),
         }
     }
 }
@@ -238,6 +249,14 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     }
     (case.client.host, case.server.host) = hosts;
     (case.client.protocol, case.server.protocol) = (pairing.client, pairing.server);
+    let several = paths::topology(space, seed);
+    let impaired = match several {
+        None => impaired,
+        Some(topology) => {
+            paths::place(&mut case, topology);
+            impaired_paths(space, seed, &kinds)
+        }
+    };
 
     let groups = switch_on(space, seed, &case);
     let on = |group: Group| groups.contains(&group);
@@ -262,7 +281,7 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     if on(Group::Io) {
         modes::io(&mut case);
     }
-    if on(Group::Tuning) {
+    if on(Group::Tuning) && several.is_none() {
         tuning::draw(&mut case);
     }
     if on(Group::Mtu) {
@@ -275,24 +294,35 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         if !kinds.is_empty() {
             links::impair(&mut case, &kinds);
         }
-        if !boxes.is_empty() {
+        // What a middlebox does to a join is not judged yet.
+        if !boxes.is_empty() && several.is_none() {
             middlebox::middlebox(&mut case, kinds.is_empty());
         }
+    }
+    if several.is_some() {
+        if impaired {
+            paths::shape(&mut case);
+        }
+        paths::path_managers(&mut case);
     }
     endpoints::spare_cookies(&mut case);
     // From here on the payload, which depends on what buffers and links let through, and what depends on the payload.
     let stall = on(Group::Pauses).then(|| endpoints::plan_stall(&mut case, on(Group::Buffers))).flatten();
     endpoints::sizes(&mut case, space.size_max, stall);
-    if on(Group::Leave) {
+    if several.is_some() {
+        paths::sizes(&mut case, space.size_max);
+        paths::events(&mut case, impaired);
+    }
+    if on(Group::Leave) && several.is_none() {
         modes::leave(&mut case);
     }
-    if on(Group::Rounds) {
+    if on(Group::Rounds) && several.is_none() {
         modes::rounds(&mut case);
     }
-    if on(Group::Fastopen) {
+    if on(Group::Fastopen) && several.is_none() {
         modes::fastopen(&mut case);
     }
-    if on(Group::Tuning) {
+    if on(Group::Tuning) && several.is_none() {
         tuning::changes(&mut case);
     }
     if on(Group::Chunks) {
@@ -302,11 +332,22 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         endpoints::pauses(&mut case, stall);
     }
     // How a connection that is left, begun again or fast opened takes a fault on a packet of its own has not been looked at.
-    let usual = ![Group::Leave, Group::Rounds, Group::Fastopen].into_iter().any(on);
+    // Nor how one with several paths does.
+    let usual = several.is_none() && ![Group::Leave, Group::Rounds, Group::Fastopen].into_iter().any(on);
     if usual && space.links != LinkFilter::Plain && space.allows(Group::Faults) {
         critical::faults(&mut case, space.links == LinkFilter::Impaired && !impaired);
     }
     case
+}
+
+/// Whether a case with several paths has an impaired link.
+fn impaired_paths(space: &Space, seed: Seed, kinds: &[Group]) -> bool {
+    let drawn = match space.links {
+        LinkFilter::Plain => false,
+        LinkFilter::Any => Draw::new(seed, "paths").chance(paths::IMPAIRED_SHARE),
+        LinkFilter::Impaired => true,
+    };
+    drawn && !kinds.is_empty()
 }
 
 /// Which groups a case has on, impairments apart.

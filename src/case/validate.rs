@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{
-    Action, Case, Chunks, Direction, Endpoint, FORMAT, Impairments, Jitter, Knobs, Loss, MAX_CARRIAGES, Pattern, Rule,
-    SocketOptions,
+    Action, Case, Chunks, Direction, Endpoint, FORMAT, Happening, Host, Impairments, Jitter, Knobs, LinkId, Loss,
+    MAX_CARRIAGES, MAX_PATHS, Moment, PathManager, Pattern, PmEndpoint, Rule, SocketOptions, Topology,
 };
 
 /// The most bytes of one direction: 1 GiB.
@@ -46,6 +46,12 @@ pub const MAX_OUTAGE: Duration = Duration::from_secs(60);
 pub const MAX_OUTAGES: usize = 64;
 /// The longest queue of a limited rate, in packets.
 pub const MAX_QUEUE: u32 = 100_000;
+/// The highest limit of a path manager (MPTCP_PM_ADDR_MAX, net/mptcp/pm_kernel.c).
+pub const MAX_PM_LIMIT: u8 = 8;
+/// The most events.
+pub const MAX_EVENTS: usize = 64;
+/// The most endpoints of a path manager.
+pub const MAX_PM_ENDPOINTS: usize = 8;
 /// The most rules of one direction of a link.
 pub const MAX_RULES: usize = 16;
 /// The most packets that a rule passes over, or acts on where it is counted.
@@ -124,14 +130,94 @@ impl Check {
         self.lasts("ending.pause", case.ending.pause, MAX_REST);
         self.endpoint("client", &case.client, case.server.payload);
         self.endpoint("server", &case.server, case.client.payload);
+        self.topology(case);
+        self.events(case);
         for (host, knobs) in &case.hosts {
             self.knobs(&format!("hosts.{host}"), knobs);
+            self.path_manager(&format!("hosts.{host}.pm"), *host, &knobs.pm, case.topology);
         }
         for (id, link) in &case.links {
+            self.must(case.topology.links().contains(id), &format!("links.{id}"), || {
+                format!("is no link of this topology: it has {}", names(case.topology.links()))
+            });
             self.within(&format!("links.{id}.mtu"), link.mtu, MTU);
             for direction in Direction::BOTH {
                 self.impairments(&format!("links.{id}.{direction}"), link.impairments(direction));
             }
+        }
+    }
+
+    fn events(&mut self, case: &Case) {
+        self.count("events", case.events.len(), MAX_EVENTS);
+        for (nth, event) in case.events.iter().enumerate() {
+            let at = format!("events.{nth}");
+            match event.when {
+                Moment::Client(bytes) => self.within(&format!("{at}.when.client"), bytes, 0..=MAX_PAYLOAD),
+                Moment::Server(bytes) => self.within(&format!("{at}.when.server"), bytes, 0..=MAX_PAYLOAD),
+                Moment::After(time) => self.lasts(&format!("{at}.when.after"), time, MAX_OUTAGE),
+            }
+            if let Some(lasts) = event.what.outage() {
+                self.lasts(&format!("{at}.do"), lasts, MAX_OUTAGE);
+            }
+            let (link, ways) = (event.what.link(), case.topology.ways());
+            let ours = match (event.what, event.what.host()) {
+                (Happening::Down { .. } | Happening::Remove { .. }, None) => ways.contains(&link),
+                (Happening::Remove { .. }, Some(_)) => ways.get(1..).unwrap_or_default().contains(&link),
+                (_, None) => case.topology.links().contains(&link),
+                (_, Some(host)) => {
+                    case.topology.links().contains(&link) && (link.left() == host || link.right() == host)
+                }
+            };
+            self.must(ours, &format!("{at}.do"), || format!("is about {link}: that cannot be in this topology"));
+            if let Happening::Add { host, endpoint } = event.what {
+                self.pm_endpoint(&format!("{at}.do.add.endpoint"), host, &endpoint, case.topology);
+            }
+        }
+    }
+
+    fn topology(&mut self, case: &Case) {
+        if let Topology::Parallel(paths) = case.topology {
+            self.within("topology.parallel", paths, 1..=MAX_PATHS);
+        }
+        if let Some((client, server)) = case.topology.ends() {
+            for (name, at, wanted) in [("client", case.client.host, client), ("server", case.server.host, server)] {
+                self.must(at == wanted, &format!("{name}.host"), || {
+                    format!("is {at}: must be {wanted} in this topology")
+                });
+            }
+        }
+    }
+
+    fn path_manager(&mut self, at: &str, host: Host, pm: &PathManager, topology: Topology) {
+        for (name, limit) in [("subflows", pm.subflows), ("accepted", pm.accepted)] {
+            if let Some(limit) = limit {
+                self.within(&format!("{at}.{name}"), limit, 0..=MAX_PM_LIMIT);
+            }
+        }
+        self.count(&format!("{at}.endpoints"), pm.endpoints.len(), MAX_PM_ENDPOINTS);
+        for (nth, endpoint) in pm.endpoints.iter().enumerate() {
+            let at = format!("{at}.endpoints.{nth}");
+            self.pm_endpoint(&at, host, endpoint, topology);
+            let others = &pm.endpoints[..nth];
+            let once = others.iter().all(|other| other.link != endpoint.link);
+            self.must(once, &format!("{at}.link"), || "is that of an endpoint before it".to_owned());
+            let taken = endpoint.id.is_some() && others.iter().any(|other| other.id == endpoint.id);
+            self.must(!taken, &format!("{at}.id"), || "is that of an endpoint before it".to_owned());
+        }
+    }
+
+    /// What the kernel takes: net/mptcp/pm_kernel.c, mptcp_pm_nl_add_addr_doit.
+    fn pm_endpoint(&mut self, at: &str, host: Host, endpoint: &PmEndpoint, topology: Topology) {
+        let PmEndpoint { link, signal, subflow, fullmesh, port, id, .. } = *endpoint;
+        let ours = topology.links().contains(&link) && (link.left() == host || link.right() == host);
+        self.must(ours, &format!("{at}.link"), || format!("is {link}: {host} is not at that link of this topology"));
+        self.must(!(signal && fullmesh), &format!("{at}.fullmesh"), || "must not be with signal".to_owned());
+        if let Some(port) = port {
+            self.within(&format!("{at}.port"), port, 1..=u16::MAX);
+            self.must(signal && !subflow, &format!("{at}.port"), || "must be with signal, without subflow".to_owned());
+        }
+        if let Some(id) = id {
+            self.within(&format!("{at}.id"), id, 1..=u8::MAX);
         }
     }
 
@@ -324,6 +410,10 @@ impl Check {
     }
 }
 
+fn names(links: &[LinkId]) -> String {
+    links.iter().map(LinkId::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn show(duration: Duration) -> humantime::FormattedDuration {
     humantime::format_duration(duration)
 }
@@ -331,7 +421,7 @@ fn show(duration: Duration) -> humantime::FormattedDuration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{Link, LinkId, Outage, Pause, Rate};
+    use crate::case::{Link, Outage, Pause, Rate};
 
     fn problems(change: impl FnOnce(&mut Case)) -> Vec<String> {
         let mut case = Case::default();

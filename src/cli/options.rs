@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::campaign::Limits;
 use crate::case::strategy::{LinkFilter, Space};
-use crate::case::{Family, Host, Pairing};
+use crate::case::{Family, Host, MAX_PATHS, Pairing, Protocol};
 
 /// What may be drawn.
 #[derive(Clone, Debug, Default, Args)]
@@ -31,6 +31,11 @@ pub struct Filters {
     /// Only cases whose links are all plain, or of which at least one is impaired
     #[arg(long, value_name = "KIND")]
     link: Option<LinkKind>,
+
+    /// Only cases with so many paths between client and server, 1 to 8 (may be repeated) [default: 1 to 4, and 1 with
+    /// --hosts]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_PATHS)))]
+    paths: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -56,6 +61,11 @@ impl Filters {
         }
         if !self.hosts.is_empty() {
             space.hosts.clone_from(&self.hosts);
+            // Several paths have hosts of their own.
+            space.paths = vec![1];
+        }
+        if !self.paths.is_empty() {
+            space.paths.clone_from(&self.paths);
         }
         space.links = match self.link {
             None => LinkFilter::Any,
@@ -67,6 +77,14 @@ impl Filters {
 
     /// Refuses filters that leave nothing to draw.
     pub fn check(&self) -> Result<(), String> {
+        let mptcp = |pair: &Pairing| [pair.client, pair.server] == [Protocol::Mptcp; 2];
+        if !self.paths.is_empty()
+            && !self.paths.contains(&1)
+            && !self.pairing.is_empty()
+            && !self.pairing.iter().any(mptcp)
+        {
+            return Err("--paths above 1 leaves nothing of --pairing: only mptcp>mptcp has several paths".to_owned());
+        }
         let loopback = !self.hosts.is_empty() && self.hosts.iter().all(|(client, server)| client == server);
         if loopback && self.link == Some(LinkKind::Impaired) {
             return Err(

@@ -1,23 +1,54 @@
 //! What a copier shows to a watcher while it works.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::Thread;
 
 use super::{Copier, STATES};
 
 /// How far a copier is, for another thread to see. Each figure is true by itself; two of them may be a moment apart.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Progress {
     sent: AtomicU64,
     received: AtomicU64,
     moves: AtomicU64,
     state: AtomicUsize,
     pausing: AtomicBool,
+    /// Who waits for bytes, and for how many.
+    watcher: OnceLock<Thread>,
+    alarm: AtomicU64,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress {
+            sent: AtomicU64::default(),
+            received: AtomicU64::default(),
+            moves: AtomicU64::default(),
+            state: AtomicUsize::default(),
+            pausing: AtomicBool::default(),
+            watcher: OnceLock::new(),
+            alarm: AtomicU64::new(u64::MAX),
+        }
+    }
 }
 
 impl Progress {
     /// Nothing has happened yet.
     pub fn new() -> Progress {
         Progress::default()
+    }
+
+    /// Unparks `thread` whenever the bytes come that [`Progress::wake_at`] asks for. The first call counts.
+    pub fn watched_by(&self, thread: Thread) {
+        // A second watcher is a mistake of the caller's, who then waits longer.
+        let _ = self.watcher.set(thread);
+    }
+
+    /// Asks to be woken up once so many bytes have been read, or soon after where they have been already. Only the least
+    /// number asked for since the last waking counts.
+    pub fn wake_at(&self, bytes: u64) {
+        self.alarm.fetch_min(bytes, Ordering::AcqRel);
     }
 
     /// How many bytes the socket has taken.
@@ -53,5 +84,9 @@ impl Progress {
         self.state.store(copier.state_index(), Ordering::Relaxed);
         self.pausing.store(copier.is_pausing(), Ordering::Relaxed);
         self.moves.store(copier.moves(), Ordering::Relaxed);
+        if copier.received() >= self.alarm.load(Ordering::Acquire) {
+            self.alarm.store(u64::MAX, Ordering::Release);
+            self.watcher.get().into_iter().for_each(Thread::unpark);
+        }
     }
 }

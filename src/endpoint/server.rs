@@ -8,6 +8,7 @@ use socket2::Socket;
 use super::leaving::next_round;
 use super::wire::{Awaited, wait};
 use super::{Errand, Interruption, failed, options};
+use crate::case::Topology;
 use crate::observation::Story;
 
 /// How many connections may wait to be accepted: the kernel selftest's figure.
@@ -35,7 +36,8 @@ pub(super) fn run(
     for round in 0..rounds {
         let Some(open) = &listener else { break };
         let socket = accept(errand, open)?;
-        if round + 1 == rounds {
+        // A join needs somebody who listens (net/ipv4/tcp_ipv4.c, tcp_v4_rcv finds no request socket without).
+        if round + 1 == rounds && errand.case.topology == Topology::Chain {
             listener = None;
         }
         socket.set_nonblocking(true).map_err(failed("fcntl"))?;

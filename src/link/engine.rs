@@ -12,7 +12,10 @@ use super::packet::View;
 use super::pipeline::{self, Due, Pipeline};
 use super::rewrite::Rewritten;
 use super::sabotage::TwoLosses;
-use super::stage::{Fate, Nanos, Parcel};
+use super::stage::{Fate, Lost, Nanos, Parcel};
+
+/// What logs call the loss of a packet on a link that an event has blocked.
+pub const BLOCK: &str = "block";
 
 /// One link, both directions.
 pub struct Engine {
@@ -100,6 +103,15 @@ impl Engine {
             }
         }
         at_once
+    }
+
+    /// Takes a packet that came at `now` and goes nowhere, because the link is blocked.
+    pub fn swallow(&mut self, direction: Direction, now: Nanos, frame: &[u8]) {
+        self.first.get_or_insert(now);
+        let view = View::of(frame);
+        self.identifier.identify(direction, &view, frame, &mut self.identity);
+        let fate = Fate { lost: Some(Lost::By(BLOCK)), lost_for: 1, ..Fate::default() };
+        self.log.push(Record::new(now, direction, &self.identity, &view, frame, fate, now));
     }
 
     /// Keeps what becomes of a packet that a middlebox rewrites, until it is due.

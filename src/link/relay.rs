@@ -4,7 +4,7 @@
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
@@ -52,6 +52,15 @@ struct Control {
     stopped: AtomicBool,
     healed: AtomicBool,
     packets: AtomicU64,
+    /// The links that nothing passes, a bit each.
+    blocked: AtomicU32,
+    /// The links whose devices may be down, a bit each.
+    fragile: AtomicU32,
+}
+
+/// The bit of a link.
+fn bit(id: LinkId) -> u32 {
+    1 << id.index()
 }
 
 impl Relay {
@@ -80,6 +89,20 @@ impl Relay {
     pub fn heal(&self) {
         self.control.healed.store(true, Ordering::Release);
         self.wake();
+    }
+
+    /// From now on nothing passes a link, or everything may again. A link that the kernel carries by itself takes no notice.
+    pub fn block(&self, id: LinkId, blocked: bool) {
+        match blocked {
+            true => self.control.blocked.fetch_or(bit(id), Ordering::AcqRel),
+            false => self.control.blocked.fetch_and(!bit(id), Ordering::AcqRel),
+        };
+        self.wake();
+    }
+
+    /// From now on a device of this link may be down: what it then does not take is lost, and no trouble of ours.
+    pub fn may_go_down(&self, id: LinkId) {
+        self.control.fragile.fetch_or(bit(id), Ordering::AcqRel);
     }
 
     /// How many packets the links have seen so far. On links that the kernel carries by itself, some are seen late and
@@ -124,6 +147,8 @@ struct Wire {
     right: OwnedFd,
     /// Whether the ends are packet sockets.
     sockets: bool,
+    /// Whether a device may be down.
+    fragile: bool,
     troubles: Troubles,
 }
 
@@ -173,7 +198,7 @@ impl Links {
                 if sabotage {
                     engine.sabotage();
                 }
-                wires.push(Wire { id, engine, left, right, sockets, troubles: Troubles::default() });
+                wires.push(Wire { id, engine, left, right, sockets, fragile: false, troubles: Troubles::default() });
             };
             match carrier {
                 Carrier::Veth { capture } => {
@@ -284,11 +309,18 @@ impl Links {
                     break false;
                 }
                 Ok(length) => {
-                    wire.carry(port.direction, now, &mut buffer[..length]);
+                    wire.fragile = self.control.fragile.load(Ordering::Acquire) & bit(wire.id) != 0;
+                    if self.control.blocked.load(Ordering::Acquire) & bit(wire.id) != 0 {
+                        wire.engine.swallow(port.direction, now, &buffer[..length]);
+                    } else {
+                        wire.carry(port.direction, now, &mut buffer[..length]);
+                    }
                     packets += 1;
                 }
                 Err(Errno::EAGAIN) => break true,
                 Err(Errno::EINTR) => {}
+                // A packet socket tells once that its device went down.
+                Err(Errno::ENETDOWN) if self.control.fragile.load(Ordering::Acquire) & bit(wire.id) != 0 => break true,
                 Err(errno) => {
                     let (id, host) = (wire.id, port.host(wire.id));
                     wire.troubles
@@ -353,6 +385,8 @@ impl Wire {
         };
         let why = match result {
             Ok(length) if length == frame.len() => return,
+            // A device that is down (drivers/net/tun.c, tun_get_user; net/packet/af_packet.c, packet_snd).
+            Err(Errno::EIO | Errno::ENETDOWN | Errno::ENOBUFS | Errno::ENXIO) if self.fragile => return,
             Ok(_) => "it took only a part".to_owned(),
             Err(errno) => describe(errno),
         };

@@ -1,11 +1,12 @@
 //! Addresses, neighbours and routes: requests for [`super::netlink::Netlink::carry_out`].
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::device::{Device, Mac};
@@ -72,6 +73,37 @@ pub fn route(device: &Device, network: IpAddr, prefix: u8, gateway: IpAddr) -> R
         flags: NLM_F_CREATE | NLM_F_EXCL,
         device: device.name.clone(),
         operation: format!("add a route to {network}/{prefix} via {gateway}"),
+    }
+}
+
+/// Sends everything that a rule leads to `table` by way of `gateway`.
+pub fn default_route(device: &Device, gateway: IpAddr, table: u8) -> Request {
+    let network: IpAddr = match gateway {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let mut request = route(device, network, 0, gateway);
+    if let RouteNetlinkMessage::NewRoute(message) = &mut request.message {
+        message.header.table = table;
+        message.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::Destination(_)));
+    }
+    request.operation = format!("add a default route via {gateway} to table {table}");
+    request
+}
+
+/// Leads what comes from `own` to the routes of `table`.
+pub fn rule_by_source(own: IpAddr, table: u8) -> Request {
+    let mut message = RuleMessage::default();
+    message.header.family = family(own);
+    message.header.src_len = if own.is_ipv4() { 32 } else { 128 };
+    message.header.table = table;
+    message.header.action = RuleAction::ToTable;
+    message.attributes = vec![RuleAttribute::Source(own), RuleAttribute::Priority(table.into())];
+    Request {
+        message: RouteNetlinkMessage::NewRule(message),
+        flags: NLM_F_CREATE | NLM_F_EXCL,
+        device: String::new(),
+        operation: format!("add a rule from {own} to table {table}"),
     }
 }
 

@@ -94,6 +94,17 @@ pub fn up(device: &Device) -> Request {
     request
 }
 
+/// Takes a device down. Its IPv6 addresses, its neighbours and its routes go.
+pub fn down(device: &Device) -> Request {
+    let mut request = flags(device.index, LinkFlags::Up);
+    if let RouteNetlinkMessage::SetLink(message) = &mut request.message {
+        message.header.flags = LinkFlags::empty();
+    }
+    request.device.clone_from(&device.name);
+    "take it down".clone_into(&mut request.operation);
+    request
+}
+
 /// Brings the loopback device up.
 pub fn loopback_up() -> Request {
     let mut request = flags(LOOPBACK, LinkFlags::Up);

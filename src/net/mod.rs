@@ -14,6 +14,7 @@ pub mod features;
 pub mod namespace;
 pub mod netlink;
 pub mod packet;
+pub mod path_manager;
 pub mod sockstat;
 pub mod softnet;
 pub mod sysctl;

@@ -22,6 +22,11 @@ pub fn observation(case: &Case) -> Observation {
         count(case.server.host, "MPTcpExt.MPCapableACKRX", 1);
         count(case.client.host, "MPTcpExt.MPCapableSYNACKRX", 1);
     }
+    if case.is_mptcp() && case.hosts.values().any(|knobs| !knobs.pm.endpoints.is_empty()) {
+        count(case.client.host, "MPTcpExt.MPJoinSynTx", 1);
+        count(case.server.host, "MPTcpExt.MPJoinSynRx", 1);
+        count(case.server.host, "MPTcpExt.MPJoinAckRx", 1);
+    }
     if case.knobs(case.server.host).syncookies == Syncookies::Always {
         count(case.server.host, "TcpExt.SyncookiesSent", 1);
         count(case.server.host, "TcpExt.SyncookiesRecv", 1);
@@ -34,8 +39,8 @@ pub fn observation(case: &Case) -> Observation {
     });
     let state = |protocol: Protocol| match protocol {
         Protocol::Tcp => None,
-        Protocol::Mptcp if case.is_mptcp() => Some(MptcpState { fallback: false, remote_key: true, checksum: false }),
-        Protocol::Mptcp => Some(MptcpState { fallback: true, remote_key: false, checksum: false }),
+        Protocol::Mptcp if case.is_mptcp() => Some(MptcpState { remote_key: true, ..MptcpState::default() }),
+        Protocol::Mptcp => Some(MptcpState { fallback: true, ..MptcpState::default() }),
     };
     let story = |sent, received, protocol| Story {
         connected: true,

@@ -49,7 +49,9 @@ fn explained(run: &Run<'_>, socket: &SocketState) -> bool {
     if closing && left {
         return true;
     }
-    socket.state == "TIME-WAIT" || (closing && mptcp && (losses::any(run.case) || run.case.cpus > 1))
+    // A path manager listens on the port of an endpoint for as long as it has the endpoint.
+    let announced = socket.state == "LISTEN" && !socket.local.ends_with(&format!(":{}", crate::endpoint::PORT));
+    socket.state == "TIME-WAIT" || announced || (closing && mptcp && (losses::any(run.case) || run.case.cpus > 1))
 }
 
 #[cfg(test)]

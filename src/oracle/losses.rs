@@ -30,7 +30,8 @@ pub fn of_handshake(case: &Case) -> u32 {
 
 /// Whether the links of `case` can keep any packet of it from its receiver.
 pub fn any(case: &Case) -> bool {
-    in_a_row(case) > 0 || directions(case).any(|impairments| !impairments.outages.is_empty())
+    let out_of_order = case.events.iter().any(|event| event.what.outage().is_some());
+    out_of_order || in_a_row(case) > 0 || directions(case).any(|impairments| !impairments.outages.is_empty())
 }
 
 /// What the directions of the links do that the packets of the connection cross, both ways.
@@ -88,7 +89,7 @@ mod tests {
     fn across(links: usize, impairments: &Impairments) -> Case {
         let mut case = Case::default();
         case.server.host = Host::ALL[links];
-        for id in &LinkId::ALL[..links] {
+        for id in &LinkId::CHAIN[..links] {
             let link = Link { forward: impairments.clone(), backward: impairments.clone(), ..Link::default() };
             case.links.insert(*id, link);
         }

@@ -16,6 +16,7 @@ mod expectation;
 mod fallback;
 #[cfg(test)]
 pub(crate) mod healthy;
+mod joins;
 mod leaving;
 mod leftovers;
 mod liveness;
@@ -46,7 +47,7 @@ pub fn judge(case: &Case, seen: &Observation) -> Verdict {
 /// trouble of ours makes everything else worthless; wrong bytes
 /// are wrong however the run ended; an error ends a transfer, and the other end may then wait in vain; and what a broken
 /// transfer counts, or leaves behind, is no wonder.
-const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 13] = [
+const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 14] = [
     splat::check,
     trouble,
     disabled::check,
@@ -59,6 +60,7 @@ const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 13] = [
     ending::check,
     fallback::check,
     counters::check,
+    joins::check,
     leftovers::check,
 ];
 

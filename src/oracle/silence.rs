@@ -44,12 +44,15 @@ pub fn patience(case: &Case) -> Duration {
 
 /// What the links of `case` add to the time that no byte moves.
 pub fn by_links(case: &Case) -> Duration {
-    handshake(case) + 2 * outage(case) + backed_off(rto(case), losses::in_a_row(case)) + 4 * round_trip(case)
+    handshake(case)
+        + 2 * (outage(case) + out_of_order(case))
+        + backed_off(rto(case), losses::in_a_row(case))
+        + 4 * round_trip(case)
 }
 
 /// For how long on end the links of `case` may let nothing through: what a kernel's patience has to outlast.
 pub fn blackout(case: &Case) -> Duration {
-    handshake(case) + outage(case) + backed_off(rto(case), losses::in_a_row(case))
+    handshake(case) + outage(case) + out_of_order(case) + backed_off(rto(case), losses::in_a_row(case))
 }
 
 /// How long packets take through the links and back: delay, the slower end of jitter, late packets, full queues.
@@ -130,6 +133,11 @@ fn outage(case: &Case) -> Duration {
         span = Some(joined);
     }
     longest
+}
+
+/// For how long in all events keep packets from links: one may follow the other.
+fn out_of_order(case: &Case) -> Duration {
+    case.events.iter().filter_map(|event| event.what.outage()).sum()
 }
 
 /// When the last retransmission timer that ran during `outage` has fired.

@@ -6,6 +6,7 @@ mod chain;
 mod finding;
 mod ladder;
 mod middlebox;
+mod paths;
 mod phrase;
 mod transfer;
 

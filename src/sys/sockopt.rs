@@ -35,6 +35,7 @@ pub fn mptcp_info(socket: &impl AsFd) -> io::Result<MptcpState> {
         fallback: info.flags & FLAG_FALLBACK != 0,
         remote_key: info.flags & FLAG_REMOTE_KEY_RECEIVED != 0,
         checksum: info.csum_enabled != 0,
+        subflows: info.counts[0],
     })
 }
 

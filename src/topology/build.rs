@@ -1,14 +1,16 @@
 //! The topology as its users see it.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use super::paths::{self, PathManagers};
 use super::plan::Plan;
 use super::sites::Sites;
-use super::{Options, drops};
-use crate::case::{Case, Host};
+use super::{Options, Side, drops, layout};
+use crate::case::{Case, Happening, Host, LinkId};
 use crate::link::Wiring;
 use crate::net::namespace::{self, Namespace};
-use crate::net::netlink::Netlink;
+use crate::net::netlink::{Netlink, Request};
 use crate::net::{NetError, device, softnet};
 
 /// The network of a case. Dropping it, and what was opened in it, removes it.
@@ -19,6 +21,12 @@ pub struct Topology {
     netlinks: Vec<Mutex<Netlink>>,
     wirings: Vec<Wiring>,
     softnet: softnet::Drops,
+    /// The devices that an event may take down, and those at their other ends.
+    fragile: Vec<String>,
+    /// What there is.
+    links: &'static [LinkId],
+    /// Those that the case speaks to.
+    path_managers: PathManagers,
 }
 
 impl Topology {
@@ -32,6 +40,36 @@ impl Topology {
         std::mem::take(&mut self.wirings)
     }
 
+    /// Does what an event asks of a path manager.
+    pub fn happen(&self, case: &Case, what: &Happening) -> Result<(), NetError> {
+        paths::happen(case, &self.path_managers, what)
+    }
+
+    /// Takes the device at the left end of a path down.
+    pub fn take_down(&self, case: &Case, link: LinkId) -> Result<(), NetError> {
+        self.carry_out(link.left(), paths::down(case, link))
+    }
+
+    /// Brings it up again, with its addresses and routes.
+    pub fn bring_up(&self, case: &Case, link: LinkId) -> Result<(), NetError> {
+        self.carry_out(link.left(), paths::up(case, link))
+    }
+
+    fn carry_out(&self, host: Host, requests: Vec<Request>) -> Result<(), NetError> {
+        self.netlinks[host.index()].lock().unwrap_or_else(PoisonError::into_inner).carry_out(requests)
+    }
+
+    /// How many bytes the devices of each link sent into it, headers included: forward, backward.
+    pub fn carried(&self) -> Result<BTreeMap<LinkId, [u64; 2]>, NetError> {
+        let mut sent = BTreeMap::new();
+        for netlink in &self.netlinks {
+            let mut netlink = netlink.lock().unwrap_or_else(PoisonError::into_inner);
+            sent.extend(device::statistics(&mut netlink)?.into_iter().map(|(name, count)| (name, count.tx_bytes)));
+        }
+        let of = |link, side| sent.get(&layout::device_name(link, side)).copied().unwrap_or(0);
+        Ok(self.links.iter().map(|link| (*link, Side::BOTH.map(|side| of(*link, side)))).collect())
+    }
+
     /// What the machine lost by itself since the topology was built, in words: `ns2: ns2eth3 tx_dropped 3`, or
     /// `cpu 1: softnet dropped 7` (where other cases may have had the same CPU). Empty on a healthy run, whatever the links
     /// do to packets.
@@ -40,7 +78,10 @@ impl Topology {
         for netlink in &self.netlinks {
             let mut netlink = netlink.lock().unwrap_or_else(PoisonError::into_inner);
             for (name, statistics) in device::statistics(&mut netlink)? {
-                lost.extend(drops::of_device(netlink.host(), &name, &statistics));
+                // What goes to a device that is down is lost.
+                if !self.fragile.contains(&name) {
+                    lost.extend(drops::of_device(netlink.host(), &name, &statistics));
+                }
             }
         }
         lost.extend(
@@ -66,6 +107,15 @@ pub fn build(case: &Case, options: &Options) -> Result<Topology, NetError> {
         let wirings = sites.wire_up(&plan)?;
         sites.wait_until_ready(&plan)?;
         let (namespaces, netlinks) = sites.into_parts();
-        Ok(Topology { namespaces, netlinks, wirings, softnet })
+        let path_managers = paths::instruct(case, &namespaces)?;
+        let (fragile, links) = (fragile(case), case.topology.links());
+        Ok(Topology { namespaces, netlinks, wirings, softnet, fragile, links, path_managers })
     })
+}
+
+/// The devices of links that an event may take down: both ends, and the wire's.
+fn fragile(case: &Case) -> Vec<String> {
+    let down = case.events.iter().filter(|event| matches!(event.what, Happening::Down { .. }));
+    let ends = down.flat_map(|event| Side::BOTH.map(|side| layout::device_name(event.what.link(), side)));
+    ends.flat_map(|name| [format!("wire{name}"), name]).collect()
 }

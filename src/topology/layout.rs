@@ -1,8 +1,8 @@
-//! Names, addresses and routes of the chain: pure data.
+//! Names, addresses and routes of a topology: pure data.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::case::{Address, Case, Family, Host, LinkId};
+use crate::case::{Address, Case, Family, Host, LinkId, Topology};
 use crate::net::device::Device;
 
 /// The prefix lengths of the links' networks.
@@ -43,9 +43,10 @@ fn last_part(link: LinkId, side: Side) -> u8 {
     if (side == Side::Left) == (link != LinkId::Ns3Ns4) { 1 } else { 2 }
 }
 
-/// The number of a link in names and addresses, from 1.
+/// The number of a link in addresses: from 1 in the chain, from 11 for the links side by side.
 fn number(link: LinkId) -> u8 {
-    link.index() as u8 + 1
+    let index = link.index() as u8;
+    if link.is_path() { index - LinkId::CHAIN.len() as u8 + 11 } else { index + 1 }
 }
 
 /// The IPv4 address at an end of a link.
@@ -70,12 +71,16 @@ pub(super) fn networks(link: LinkId) -> [(IpAddr, u8); 2] {
     [(v4.into(), PREFIXES.0), (v6.into(), PREFIXES.1)]
 }
 
-/// The name of the device at an end of a link: `ns2eth3` is ns2's device towards ns3.
+/// The name of the device at an end of a link: `ns2eth3` is ns2's device towards ns3, `ns1path2` that of ns1 on the second
+/// path.
 pub fn device_name(link: LinkId, side: Side) -> String {
+    if link.is_path() {
+        return format!("{}{link}", side.host(link));
+    }
     format!("{}eth{}", side.host(link), side.opposite().host(link).index() + 1)
 }
 
-/// The device at an end of a link. Its index is unlike that of any other device of the chain.
+/// The device at an end of a link. Its index is unlike that of any other device.
 pub(super) fn device(link: LinkId, side: Side, mtu: u16) -> Device {
     Device {
         name: device_name(link, side),
@@ -91,31 +96,36 @@ pub(super) fn wire_device(link: LinkId, side: Side, mtu: u16) -> Device {
     let [.., link_number, host_number] = device.mac;
     Device {
         name: format!("wire{}", device.name),
-        index: device.index + 20,
+        index: device.index + 100,
         mac: [2, 0, 0, 1, link_number, host_number],
         mtu: device.mtu,
     }
 }
 
 /// The links of a host, each with the side at which the host is, from left to right.
-pub(super) fn ends(host: Host) -> impl Iterator<Item = (LinkId, Side)> {
-    LinkId::ALL
-        .into_iter()
-        .flat_map(|link| Side::BOTH.map(|side| (link, side)))
-        .filter(move |(link, side)| side.host(*link) == host)
+pub(super) fn ends(topology: Topology, host: Host) -> impl Iterator<Item = (LinkId, Side)> {
+    let both = topology.links().iter().flat_map(|link| Side::BOTH.map(|side| (*link, side)));
+    both.filter(move |(link, side)| side.host(*link) == host)
 }
 
-/// The links that `host` is not on, each with the end through which the host reaches it.
-pub(super) fn remote(host: Host) -> impl Iterator<Item = (LinkId, (LinkId, Side))> {
-    LinkId::ALL.into_iter().filter_map(move |link| {
-        if link.left() > host {
-            Some((link, (LinkId::ALL[host.index()], Side::Left)))
-        } else if link.right() < host {
-            Some((link, (LinkId::ALL[host.index() - 1], Side::Right)))
-        } else {
-            None
-        }
+/// The links that `host` is not on, each with the end through which the host reaches it: where there are several, the first.
+pub(super) fn remote(topology: Topology, host: Host) -> impl Iterator<Item = (LinkId, (LinkId, Side))> {
+    topology.links().iter().filter_map(move |&link| {
+        let side = match () {
+            () if link.left() > host => Side::Left,
+            () if link.right() < host => Side::Right,
+            () => return None,
+        };
+        let way = ends(topology, host).find(|(_, at)| *at == side)?;
+        Some((link, way))
     })
+}
+
+/// The links side by side by which `host` sends what comes from its address there, each with the number of the table that
+/// says so: so a subflow between any two addresses keeps to one path, that of the left host's address, in both directions.
+pub(super) fn ways_by_source(topology: Topology, host: Host) -> impl Iterator<Item = (LinkId, u8)> {
+    let ways = topology.ways().iter().filter(move |way| way.left() == host && topology.paths() > 1);
+    ways.map(|way| (*way, 100 + number(*way)))
 }
 
 /// The address that the client of `case` connects to.
@@ -123,6 +133,7 @@ pub fn connect_target(case: &Case) -> IpAddr {
     let (client, server) = (case.client.host, case.server.host);
     // A host's ends come from left to right: the first faces left, where it has two.
     let faces_client = |side: Side| if client < server { side == Side::Right } else { side == Side::Left };
+    let ends = |host| ends(case.topology, host);
     let end = match (case.is_loopback(), case.address) {
         (true, Address::Near) => None,
         (true, Address::Far) => ends(server).next(),
@@ -160,7 +171,7 @@ mod tests {
 
     #[test]
     fn devices_and_addresses_are_those_of_the_kernel_selftest() {
-        let ends: Vec<(String, String, String)> = LinkId::ALL
+        let ends: Vec<(String, String, String)> = LinkId::CHAIN
             .into_iter()
             .flat_map(|link| Side::BOTH.map(|side| (link, side)))
             .map(|(link, side)| (device_name(link, side), v4(link, side).to_string(), v6(link, side).to_string()))
@@ -179,7 +190,7 @@ mod tests {
     #[test]
     fn every_device_and_mac_is_unlike_all_others() {
         let mut devices = Vec::new();
-        for link in LinkId::ALL {
+        for link in LinkId::CHAIN.into_iter().chain(LinkId::PATHS) {
             for side in Side::BOTH {
                 devices.push(device(link, side, 1500));
                 devices.push(wire_device(link, side, 1500));
@@ -198,13 +209,15 @@ mod tests {
 
     #[test]
     fn every_host_has_a_way_to_every_link() {
-        for host in Host::ALL {
-            let near: Vec<LinkId> = ends(host).map(|(link, _)| link).collect();
-            let far: Vec<LinkId> = remote(host).map(|(link, _)| link).collect();
-            assert_eq!(near.len() + far.len(), LinkId::ALL.len());
-            for (link, (way, side)) in remote(host) {
-                assert_eq!(side.host(way), host);
-                assert_eq!(link > way, side == Side::Left, "{host} goes to {link} by {way}");
+        for topology in [Topology::Chain, Topology::Parallel(3), Topology::Diamond] {
+            for host in topology.hosts().iter().copied() {
+                let near: Vec<LinkId> = ends(topology, host).map(|(link, _)| link).collect();
+                let far: Vec<LinkId> = remote(topology, host).map(|(link, _)| link).collect();
+                assert_eq!(near.len() + far.len(), topology.links().len());
+                for (link, (way, side)) in remote(topology, host) {
+                    assert_eq!(side.host(way), host);
+                    assert_eq!(link.place() > way.place(), side == Side::Left, "{host} goes to {link} by {way}");
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What is to be built for a case.
 
 use super::{CarrierChoice, Options, Side, layout};
-use crate::case::{Case, Link, LinkId, Offloads};
+use crate::case::{Case, Host, Link, LinkId, Offloads};
 use crate::net::device::Device;
 use crate::net::features;
 
@@ -22,7 +22,7 @@ pub(super) struct Plan<'a> {
 
 impl Plan<'_> {
     pub(super) fn new<'a>(case: &'a Case, options: &Options) -> Plan<'a> {
-        let is_impaired = || LinkId::ALL.into_iter().any(|link| case.link(link).is_impaired());
+        let is_impaired = || case.topology.links().iter().any(|link| case.is_carried(*link));
         let impaired = match options.carrier {
             CarrierChoice::Packet => Kind::Packet,
             CarrierChoice::Auto if is_impaired() && features::can_tun().is_err() => Kind::Packet,
@@ -31,18 +31,38 @@ impl Plan<'_> {
         Plan { case, capture: options.capture, impaired }
     }
 
+    /// The links to be built.
+    pub(super) fn links(&self) -> impl Iterator<Item = LinkId> {
+        self.case.topology.links().iter().copied()
+    }
+
+    /// The hosts to be built, from left to right.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = Host> {
+        self.case.topology.hosts().iter().copied()
+    }
+
+    /// The links of `host`, each with the side at which it is.
+    pub(super) fn ends(&self, host: Host) -> impl Iterator<Item = (LinkId, Side)> {
+        layout::ends(self.case.topology, host)
+    }
+
+    /// The place of the wire among the namespaces: behind the hosts.
+    pub(super) fn wire_index(&self) -> usize {
+        self.case.topology.hosts().len()
+    }
+
     pub(super) fn link(&self, link: LinkId) -> Link {
         self.case.link(link)
     }
 
     /// What carries `link`.
     pub(super) fn kind(&self, link: LinkId) -> Kind {
-        if self.link(link).is_impaired() { self.impaired } else { Kind::Veth }
+        if self.case.is_carried(link) { self.impaired } else { Kind::Veth }
     }
 
     /// Whether any link has far ends in a namespace of their own.
     pub(super) fn has_wire(&self) -> bool {
-        LinkId::ALL.into_iter().any(|link| self.kind(link) == Kind::Packet)
+        self.links().any(|link| self.kind(link) == Kind::Packet)
     }
 
     /// The device of a host.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::case::{Host, Knobs, Syncookies};
+use crate::case::{Knobs, Syncookies};
 
 /// What keeps a host from speaking unasked; devices made later take it over. A device without a link-local address solicits no
 /// router, and one without ARP (IFF_NOARP) looks for no neighbour and no duplicate address.
@@ -19,9 +19,8 @@ const DEAF: [(&str, &str); 1] = [("net.ipv6.conf.default.disable_ipv6", "1")];
 /// A key and its value.
 pub(super) type Setting = (&'static str, Cow<'static, str>);
 
-/// All settings of a host.
-pub(super) fn of_host(host: Host, own: &Knobs) -> Vec<Setting> {
-    let is_router = matches!(host, Host::Ns2 | Host::Ns3);
+/// All settings of a host, which may be a router.
+pub(super) fn of_host(is_router: bool, own: &Knobs) -> Vec<Setting> {
     let fixed = SILENCE.into_iter().chain(is_router.then_some(FORWARDING).into_iter().flatten());
     fixed.map(|(key, value)| (key, value.into())).chain(knobs(own)).collect()
 }
@@ -47,11 +46,17 @@ fn knobs(knobs: &Knobs) -> Vec<Setting> {
         ("net.ipv4.tcp_timestamps", knobs.timestamps, plain.timestamps),
         ("net.ipv4.tcp_window_scaling", knobs.window_scaling, plain.window_scaling),
         ("net.mptcp.checksum_enabled", knobs.mptcp_checksum, plain.mptcp_checksum),
+        ("net.mptcp.allow_join_initial_addr_port", knobs.join_initial, plain.join_initial),
     ];
     for (key, value, default) in switches {
         if value != default {
             settings.push((key, if value { "1" } else { "0" }.into()));
         }
+    }
+    for (key, value) in
+        [("net.mptcp.stale_loss_cnt", knobs.stale_loss_cnt), ("net.mptcp.add_addr_timeout", knobs.add_addr_timeout)]
+    {
+        settings.extend(value.map(|value| (key, value.to_string().into())));
     }
     if knobs.syncookies != plain.syncookies {
         let value = match knobs.syncookies {
@@ -68,7 +73,7 @@ fn knobs(knobs: &Knobs) -> Vec<Setting> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::Sysctl;
+    use crate::case::{PathManager, Sysctl};
 
     #[test]
     fn only_what_differs_is_set() {
@@ -81,6 +86,10 @@ mod tests {
             window_scaling: false,
             syncookies: Syncookies::Always,
             mptcp_checksum: true,
+            stale_loss_cnt: Some(2),
+            add_addr_timeout: Some(1),
+            join_initial: false,
+            pm: PathManager::default(),
             sysctls: [(Sysctl::TcpEcn, 1)].into(),
         };
         let expected = [
@@ -90,6 +99,9 @@ mod tests {
             ("net.ipv4.tcp_timestamps", "0"),
             ("net.ipv4.tcp_window_scaling", "0"),
             ("net.mptcp.checksum_enabled", "1"),
+            ("net.mptcp.allow_join_initial_addr_port", "0"),
+            ("net.mptcp.stale_loss_cnt", "2"),
+            ("net.mptcp.add_addr_timeout", "1"),
             ("net.ipv4.tcp_syncookies", "2"),
             ("net.ipv4.tcp_ecn", "1"),
         ];

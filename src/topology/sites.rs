@@ -30,9 +30,6 @@ const READY_POLL: Duration = Duration::from_micros(50);
 /// How error messages call the namespace with the far sides of veth pairs.
 const WIRE: &str = "wire";
 
-/// The place of the wire among the sites: behind the hosts.
-const WIRE_INDEX: usize = Host::ALL.len();
-
 /// A namespace while it is furnished.
 struct Site {
     namespace: Namespace,
@@ -57,8 +54,8 @@ impl Site {
     /// Makes a host, with the descriptors of its links.
     fn host(plan: &Plan<'_>, host: Host) -> Result<Site, NetError> {
         let name = host.to_string();
-        let mut site = Site::new(&name, settings::of_host(host, &plan.case.knobs(host)))?;
-        for (link, side) in layout::ends(host) {
+        let mut site = Site::new(&name, settings::of_host(plan.case.topology.is_router(host), &plan.case.knobs(host)))?;
+        for (link, side) in plan.ends(host) {
             let carrier = match plan.kind(link) {
                 Kind::Tap => device::tap(&plan.device(link, side)),
                 Kind::Veth if plan.capture && side == Side::Left => packet::open_capture(),
@@ -72,7 +69,7 @@ impl Site {
     /// Makes the namespace for the far sides of veth pairs.
     fn wire(plan: &Plan<'_>) -> Result<Site, NetError> {
         let mut site = Site::new(WIRE, settings::of_wire())?;
-        for link in LinkId::ALL.into_iter().filter(|link| plan.kind(*link) == Kind::Packet) {
+        for link in plan.links().filter(|link| plan.kind(*link) == Kind::Packet) {
             for side in Side::BOTH {
                 site.carriers.insert((link, side), packet::open_far_end().map_err(|error| error.on(WIRE))?);
             }
@@ -94,7 +91,7 @@ pub(super) struct Sites(Vec<Site>);
 impl Sites {
     /// Makes the namespaces. The calling thread ends up in the last of them.
     pub(super) fn found(plan: &Plan<'_>) -> Result<Sites, NetError> {
-        let hosts = Host::ALL.into_iter().map(|host| Site::host(plan, host));
+        let hosts = plan.hosts().map(|host| Site::host(plan, host));
         let wire = plan.has_wire().then(|| Site::wire(plan));
         hosts.chain(wire).collect::<Result<_, _>>().map(Sites)
     }
@@ -102,21 +99,24 @@ impl Sites {
     /// Makes all devices and routes, and brings everything up: one batch for each namespace, left to right, since a link is
     /// made from its left end.
     pub(super) fn make_devices(&mut self, plan: &Plan<'_>) -> Result<(), NetError> {
-        for host in Host::ALL {
+        for host in plan.hosts() {
             let mut batch = self.devices(plan, host);
             batch.push(device::loopback_up());
-            for (link, side) in layout::ends(host) {
+            for (link, side) in plan.ends(host) {
                 batch.extend(attach(plan, link, side));
             }
-            for (link, (way, side)) in layout::remote(host) {
+            for (link, (way, side)) in layout::remote(plan.case.topology, host) {
                 let gateways = layout::addresses(way, side.opposite());
                 for ((network, prefix), (gateway, _)) in layout::networks(link).into_iter().zip(gateways) {
                     batch.push(address::route(&plan.device(way, side), network, prefix, gateway));
                 }
             }
+            for (way, table) in layout::ways_by_source(plan.case.topology, host) {
+                batch.extend(by_source(plan, way, table));
+            }
             self.0[host.index()].netlink.carry_out(batch)?;
         }
-        if let Some(wire) = self.0.get_mut(WIRE_INDEX) {
+        if let Some(wire) = self.0.get_mut(plan.wire_index()) {
             let ends: Vec<(LinkId, Side)> = wire.carriers.keys().copied().collect();
             let batch = ends.into_iter().map(|(link, side)| device::up(&plan.wire_device(link, side)));
             wire.netlink.carry_out(batch.collect())?;
@@ -136,23 +136,23 @@ impl Sites {
                 }
                 Kind::Tap => Some(device::shape_tap(&device, TAP_QUEUE)),
                 Kind::Packet => {
-                    let far = self.0[WIRE_INDEX].namespace.as_fd();
+                    let far = self.0[plan.wire_index()].namespace.as_fd();
                     Some(device::veth(&device, &plan.wire_device(link, side), far))
                 }
             }
         };
-        layout::ends(host).filter_map(request).collect()
+        plan.ends(host).filter_map(request).collect()
     }
 
     /// Switches off what the case wants off, and what would put frames on a wire that no wire can carry: longer than the MTU,
     /// or without checksum. What the case leaves on stays as the kernel has it (a veth does GRO only when told to).
     pub(super) fn set_offloads(&self, plan: &Plan<'_>) -> Result<(), NetError> {
-        for (link, side) in LinkId::ALL.into_iter().flat_map(|link| Side::BOTH.map(|side| (link, side))) {
+        for (link, side) in plan.links().flat_map(|link| Side::BOTH.map(|side| (link, side))) {
             let site = &self.0[side.host(link).index()];
             if plan.kind(link) == Kind::Packet {
                 let all = [Feature::Tso, Feature::Gso, Feature::Gro, Feature::TxChecksum];
                 site.switch_off(&plan.device(link, side), &all)?;
-                self.0[WIRE_INDEX].switch_off(&plan.wire_device(link, side), &all)?;
+                self.0[plan.wire_index()].switch_off(&plan.wire_device(link, side), &all)?;
                 continue;
             }
             let wanted = plan.offloads(link, side);
@@ -166,8 +166,8 @@ impl Sites {
 
     /// Hands the links over, each with its descriptors.
     pub(super) fn wire_up(&mut self, plan: &Plan<'_>) -> Result<Vec<Wiring>, NetError> {
-        let mut wirings = Vec::with_capacity(LinkId::ALL.len());
-        for id in LinkId::ALL {
+        let mut wirings = Vec::new();
+        for id in plan.links() {
             let carrier = match plan.kind(id) {
                 Kind::Veth => {
                     let capture = self.0[id.left().index()].carriers.remove(&(id, Side::Left));
@@ -182,7 +182,7 @@ impl Sites {
                     right: taken(&mut self.0[id.right().index()], id, Side::Right),
                 },
                 Kind::Packet => {
-                    let [left, right] = Side::BOTH.map(|side| taken(&mut self.0[WIRE_INDEX], id, side));
+                    let [left, right] = Side::BOTH.map(|side| taken(&mut self.0[plan.wire_index()], id, side));
                     for (socket, side) in [(&left, Side::Left), (&right, Side::Right)] {
                         packet::bind(socket, &plan.wire_device(id, side)).map_err(|error| error.on(WIRE))?;
                     }
@@ -198,15 +198,15 @@ impl Sites {
     pub(super) fn wait_until_ready(&mut self, plan: &Plan<'_>) -> Result<(), NetError> {
         let deadline = Instant::now() + READY_WITHIN;
         for (index, site) in self.0.iter_mut().enumerate() {
-            let ends: Vec<(LinkId, Side)> = match Host::ALL.get(index) {
-                Some(host) => layout::ends(*host).collect(),
-                None => LinkId::ALL
-                    .into_iter()
+            let ends: Vec<(LinkId, Side)> = match plan.hosts().nth(index) {
+                Some(host) => plan.ends(host).collect(),
+                None => plan
+                    .links()
                     .filter(|link| plan.kind(*link) == Kind::Packet)
                     .flat_map(|link| Side::BOTH.map(|side| (link, side)))
                     .collect(),
             };
-            while let Some(waiting) = first_unready(site, plan, &ends, index == WIRE_INDEX)? {
+            while let Some(waiting) = first_unready(site, plan, &ends, index == plan.wire_index())? {
                 if Instant::now() > deadline {
                     return Err(NetError::new(
                         format!("wait {READY_WITHIN:?} until it carries packets"),
@@ -244,6 +244,18 @@ fn attach(plan: &Plan<'_>, link: LinkId, side: Side) -> Vec<Request> {
         requests.push(address::neighbour(&device, far, peer));
     }
     requests
+}
+
+/// Sends what comes from the left end of `way` out by it.
+fn by_source(plan: &Plan<'_>, way: LinkId, table: u8) -> Vec<Request> {
+    let device = plan.device(way, Side::Left);
+    let gateways = layout::addresses(way, Side::Right);
+    let pairs = layout::addresses(way, Side::Left).into_iter().zip(gateways);
+    pairs
+        .flat_map(|((own, _), (gateway, _))| {
+            [address::default_route(&device, gateway, table), address::rule_by_source(own, table)]
+        })
+        .collect()
 }
 
 /// The name of the first device of a site that does not carry packets yet, or whose IPv6 address is not known yet.

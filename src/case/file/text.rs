@@ -31,7 +31,7 @@ fn style(path: &[&str]) -> Style {
         ["client" | "server" | "finding"] | ["hosts" | "links", _] | ["links", _, "forward" | "backward"] => {
             Style::Section
         }
-        ["client" | "server", "write" | "read"] => Style::Dotted,
+        ["client" | "server", "write" | "read"] | ["hosts", _, "pm"] => Style::Dotted,
         _ => Style::Inline,
     }
 }

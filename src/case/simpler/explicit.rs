@@ -9,7 +9,7 @@ use crate::case::{Case, Direction, Fault, Impairments, Link, LinkId};
 /// MTU, offloads and the faults that the case already names stay. A link that `faults` leaves out did nothing at random.
 pub fn explicit(case: &Case, faults: &BTreeMap<LinkId, [Vec<Fault>; 2]>) -> Case {
     let mut explicit = Case { finding: None, ..case.clone() };
-    for id in LinkId::ALL {
+    for id in case.topology.links().iter().copied() {
         let decided = faults.get(&id);
         if decided.is_none() && !case.links.contains_key(&id) {
             continue;

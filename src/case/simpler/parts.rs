@@ -76,6 +76,9 @@ fn knobs(case: &Case, steps: &mut Steps) {
         field("window_scaling", |knobs| knobs.window_scaling = true);
         field("syncookies", |knobs| knobs.syncookies = Default::default());
         field("mptcp_checksum", |knobs| knobs.mptcp_checksum = false);
+        field("stale_loss_cnt", |knobs| knobs.stale_loss_cnt = None);
+        field("add_addr_timeout", |knobs| knobs.add_addr_timeout = None);
+        field("join_initial", |knobs| knobs.join_initial = true);
         for sysctl in case.knobs(host).sysctls.into_keys() {
             steps.add(Phase::Field, &format!("hosts.{host}.sysctls.{sysctl}"), move |case| {
                 if let Some(knobs) = case.hosts.get_mut(&host) {

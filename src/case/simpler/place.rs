@@ -2,7 +2,8 @@
 
 use super::steps::{Phase, Steps};
 use crate::case::{
-    Address, Case, Chunks, Direction, Ending, Endpoint, Family, Host, Link, LinkId, Pairing, Protocol, SocketOptions,
+    Address, Case, Chunks, Direction, Ending, Endpoint, Family, Host, Knobs, Link, LinkId, Pairing, PathManager,
+    Protocol, SocketOptions, Topology,
 };
 
 /// Collects them.
@@ -68,6 +69,10 @@ fn protocols(case: &Case, steps: &mut Steps) {
 }
 
 fn hosts(case: &Case, steps: &mut Steps) {
+    // With several paths the hosts have their places.
+    if case.topology != Topology::Chain {
+        return;
+    }
     let (client, server) = (case.client.host, case.server.host);
     let near = |from: Host, to: Host| match from.cmp(&to) {
         std::cmp::Ordering::Less => Host::ALL[from.index() + 1],
@@ -84,15 +89,19 @@ fn hosts(case: &Case, steps: &mut Steps) {
     steps.add(Phase::Place, "9 client nearer", move |case| move_to(case, nearer, server));
 }
 
-/// Moves the endpoints, each with the knobs of its host; what links off the new path do is forgotten.
+/// Moves the endpoints, each with the knobs of its host, to the chain; what links off the new path do, and what path
+/// managers are told, is forgotten.
 fn move_to(case: &mut Case, client: Host, server: Host) {
+    let plain = |knobs: &Knobs| Knobs { pm: PathManager::default(), ..knobs.clone() };
     let knobs = [(case.client.host, client), (case.server.host, server)]
         .into_iter()
-        .filter_map(|(from, to)| Some((to, case.hosts.get(&from)?.clone())))
+        .filter_map(|(from, to)| Some((to, plain(case.hosts.get(&from)?))))
         .collect();
+    case.topology = Topology::Chain;
     (case.client.host, case.server.host, case.hosts) = (client, server, knobs);
     let path = case.path();
     case.links.retain(|id, _| path.contains(id));
+    case.events.retain(|event| path.contains(&event.what.link()) && event.what.host().is_none());
 }
 
 /// Turns the chain round: what was on its right is on its left.
@@ -108,7 +117,7 @@ fn mirror(case: &mut Case) {
             forward: link.impairments(Direction::Backward).clone(),
             backward: link.forward,
         };
-        (LinkId::ALL[LinkId::ALL.len() - 1 - id.index()], turned)
+        (LinkId::CHAIN[LinkId::CHAIN.len() - 1 - id.index()], turned)
     };
     case.links = std::mem::take(&mut case.links).into_iter().map(turn).collect();
 }
@@ -116,7 +125,7 @@ fn mirror(case: &mut Case) {
 /// Moves everything `by` hosts to the left; what falls off the end was on no path.
 fn shift(case: &mut Case, by: usize) {
     let host = |host: Host| host.index().checked_sub(by).map(|index| Host::ALL[index]);
-    let link = |id: LinkId| id.index().checked_sub(by).map(|index| LinkId::ALL[index]);
+    let link = |id: LinkId| id.index().checked_sub(by).map(|index| LinkId::CHAIN[index]);
     let (Some(client), Some(server)) = (host(case.client.host), host(case.server.host)) else { return };
     (case.client.host, case.server.host) = (client, server);
     case.hosts = std::mem::take(&mut case.hosts).into_iter().filter_map(|(at, it)| Some((host(at)?, it))).collect();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{parts, place, weight};
+use super::{parts, paths, place, weight};
 use crate::case::{Case, Knobs, Link};
 
 /// How bold a step is; the boldest first.
@@ -71,6 +71,7 @@ pub(super) fn of(case: &Case) -> Vec<Step> {
     let mut steps = Steps { steps: Vec::new() };
     place::steps(case, &mut steps);
     parts::steps(case, &mut steps);
+    paths::steps(case, &mut steps);
     steps.steps.sort_by(|left, right| left.key.cmp(&right.key));
     steps.steps
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::case::{
-    Action, Address, Case, Chunks, Congestion, Direction, Endpoint, Family, First, Host, Impairments, Io, Jitter,
-    Knobs, Leave, Link, Loss, Manner, Offloads, Pattern, Pick, Protocol, Receiving, Removal, Rule, Second, Sending,
-    SocketOptions, Strip, Syncookies, Towards,
+    Action, Address, Case, Chunks, Congestion, Direction, Endpoint, Event, Family, First, Happening, Host, Impairments,
+    Io, Jitter, Knobs, Leave, Link, Loss, Manner, Moment, Offloads, PathManager, Pattern, Pick, PmEndpoint, Protocol,
+    Receiving, Removal, Rule, Second, Sending, SocketOptions, Strip, Syncookies, Topology, Towards,
 };
 use crate::payload::Sender;
 
@@ -36,6 +36,7 @@ pub fn weight(case: &Case) -> u128 {
         + number(case.rounds.count.into(), 1)
         + thing(case.rounds.reuse);
     place
+        + topology(case.topology)
         + family * THING
         + THING * u128::from(case.address != Address::Near)
         + number(case.refusals.into(), 0)
@@ -45,12 +46,46 @@ pub fn weight(case: &Case) -> u128 {
         + endpoint(&case.server)
         + case.hosts.values().map(knobs).sum::<u128>()
         + case.links.values().map(link).sum::<u128>()
+        + case.events.iter().map(event).sum::<u128>()
 }
 
 /// One host is plainer than a short way, a short way than a long one, and the way from left to right than the way back.
 fn place(client: Host, server: Host) -> u128 {
     let hops = client.index().abs_diff(server.index()) as u128;
     hops * 1000 * THING + u128::from(client > server) * 100 * THING + (client.index() + server.index()) as u128 * THING
+}
+
+/// Several paths are less plain than any place in the chain; a router between is one thing more.
+fn topology(topology: Topology) -> u128 {
+    let paths = u128::from(topology.paths()) * 500 * THING;
+    match topology {
+        Topology::Chain => 0,
+        Topology::Parallel(_) => 5000 * THING + paths,
+        Topology::Diamond => 5200 * THING + paths,
+    }
+}
+
+fn event(event: &Event) -> u128 {
+    let when = match event.when {
+        Moment::Client(at) | Moment::Server(at) => u128::from(at),
+        Moment::After(at) => at.as_nanos(),
+    };
+    let what = match event.what {
+        Happening::Block { lasts, .. } => lasts.as_nanos(),
+        Happening::Down { lasts, .. } => THING + lasts.as_nanos(),
+        Happening::Add { .. } | Happening::Remove { .. } | Happening::Backup { .. } => 0,
+    };
+    20 * THING + when + what
+}
+
+fn path_manager(pm: &PathManager) -> u128 {
+    let endpoint = |endpoint: &PmEndpoint| {
+        let PmEndpoint { signal, subflow, backup, fullmesh, laminar, port, id, .. } = *endpoint;
+        let flags = [signal, subflow, backup, fullmesh, laminar, port.is_some(), id.is_some()];
+        10 * THING + flags.into_iter().map(thing).sum::<u128>()
+    };
+    let limit = |limit: Option<u8>| limit.map_or(0, |limit| THING + u128::from(limit));
+    limit(pm.subflows) + limit(pm.accepted) + pm.endpoints.iter().map(endpoint).sum::<u128>()
 }
 
 fn thing(there: bool) -> u128 {
@@ -148,6 +183,10 @@ fn knobs(knobs: &Knobs) -> u128 {
         + thing(!knobs.window_scaling)
         + thing(knobs.syncookies != Syncookies::OnOverflow)
         + thing(knobs.mptcp_checksum)
+        + thing(knobs.stale_loss_cnt.is_some())
+        + thing(knobs.add_addr_timeout.is_some())
+        + thing(!knobs.join_initial)
+        + path_manager(&knobs.pm)
         + THING * knobs.sysctls.len() as u128
 }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::case::{
-    Action, Case, Direction, Endpoint, Impairments, Loss, Protocol, SocketOption, Strip, Sysctl, TcpOption,
+    Action, Case, Direction, Endpoint, Impairments, LinkId, Loss, Protocol, SocketOption, Strip, Sysctl, TcpOption,
 };
 use crate::payload::Sender;
 
@@ -20,6 +20,8 @@ const LOSSES: f64 = 10.0;
 const HARD_LOSSES: f64 = 3.0;
 /// A queue below this many packets drops from the first window on.
 const SHORT_QUEUE: u32 = 10;
+/// How much more a case with several ways may carry than its worst way alone.
+const WORST_WAY: u64 = 4;
 /// How many packets a direction may need through a short queue.
 const SHORT_QUEUE_PACKETS: u64 = 50;
 
@@ -36,12 +38,28 @@ pub(super) fn payload_limit(case: &Case, sender: Sender) -> u64 {
     let segment = segment(case, from, to);
     let mut limit = PACKETS * segment;
     limit = limit.min(window_limit(case, from, to));
-    for (way, weight) in [(direction, 1.0), (direction.reverse(), 0.5)] {
-        for link in case.path().into_iter().map(|id| case.link(id)) {
-            limit = limit.min(impairment_limit(link.impairments(way), segment, weight));
-        }
+    let through = |links: &[LinkId]| {
+        let both = links.iter().flat_map(|id| [(*id, direction, 1.0), (*id, direction.reverse(), 0.5)]);
+        both.map(|(id, way, weight)| impairment_limit(case.link(id).impairments(way), segment, weight)).min()
+    };
+    let ways: Vec<u64> = ways(case).iter().filter_map(|way| through(way)).collect();
+    // Of several ways the best counts, but what was given to the worst has to come through as well.
+    let (best, worst) = (ways.iter().max(), ways.iter().min());
+    if let (Some(best), Some(worst)) = (best, worst) {
+        limit = limit.min(*best).min(worst.saturating_mul(WORST_WAY));
     }
     limit
+}
+
+/// The ways that packets may take from the client to the server, each with its links.
+pub(super) fn ways(case: &Case) -> Vec<Vec<LinkId>> {
+    let path = case.path();
+    let ways = case.topology.ways();
+    if ways.is_empty() {
+        return vec![path];
+    }
+    let shared = || path.iter().copied().filter(|link| !ways.contains(link));
+    ways.iter().map(|way| std::iter::once(*way).chain(shared()).collect()).collect()
 }
 
 /// The payload of a full segment, in bytes, towards `to`.
@@ -110,13 +128,10 @@ pub(super) fn rounds(case: &Case) -> u64 {
     (TARGET / round_trip(case).as_secs_f64().max(0.001)) as u64
 }
 
-/// What the links add to a round trip.
+/// What the links of the slowest way add to a round trip.
 fn round_trip(case: &Case) -> Duration {
-    case.path()
-        .into_iter()
-        .map(|id| case.link(id))
-        .map(|link| Direction::BOTH.into_iter().map(|way| link.impairments(way).delay).sum::<Duration>())
-        .sum()
+    let delays = |id: LinkId| Direction::BOTH.map(|way| case.link(id).impairments(way).delay).iter().sum::<Duration>();
+    ways(case).iter().map(|way| way.iter().copied().map(delays).sum()).max().unwrap_or_default()
 }
 
 /// What one direction of a link lets through. `weight` is how much a loss there matters: that of an acknowledgement

@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::case::{Endpoint, Impairments, Jitter, Knobs, Loss, Pattern, Receiving, Sending, SocketOptions, Syncookies};
+use crate::case::{
+    Endpoint, Happening, Impairments, Jitter, Knobs, LinkId, Loss, Pattern, PmEndpoint, Receiving, Sending,
+    SocketOptions, Syncookies, Topology,
+};
 use crate::case::{Manner, SocketOption, Sysctl};
 
 const DRAWS: u64 = 5_000;
@@ -89,7 +92,7 @@ fn every_place_is_met() {
         }
         met.when(case.address == Address::Far, "far");
     }
-    met.at_least(150);
+    met.at_least(100);
 }
 
 #[test]
@@ -259,7 +262,8 @@ fn readers_that_rest_often_close_the_window() {
 fn shares_are_as_meant() {
     let mut met = Met::default();
     let mut bytes = 0;
-    for case in draws(&Space::default(), DRAWS) {
+    let chain = Space { paths: vec![1], ..Space::default() };
+    for case in draws(&chain, DRAWS) {
         met.when(is_impaired(&case), "impaired");
         met.when(case.is_loopback(), "loopback");
         met.when(case.cpus == 2, "two CPUs");
@@ -275,6 +279,53 @@ fn shares_are_as_meant() {
     assert!((0.7..0.8).contains(&spared), "{spared}");
     let mean = bytes / DRAWS;
     assert!((100 << 10..800 << 10).contains(&mean), "a case has {mean} bytes on average");
+}
+
+#[test]
+fn every_way_to_have_several_paths_is_met() {
+    let mut met = Met::default();
+    let pm = |case: &Case, holds: fn(&PmEndpoint) -> bool| {
+        case.hosts.values().flat_map(|knobs| &knobs.pm.endpoints).any(holds)
+    };
+    let happens = |case: &Case, holds: fn(&Happening) -> bool| case.events.iter().any(|event| holds(&event.what));
+    for case in draws(&Space::default(), DRAWS) {
+        for (name, holds) in [
+            ("two", case.topology == Topology::Parallel(2)),
+            ("three", case.topology == Topology::Parallel(3)),
+            ("four", case.topology == Topology::Parallel(4)),
+            ("diamond", case.topology == Topology::Diamond),
+            ("signal", pm(&case, |it| it.signal)),
+            ("subflow", pm(&case, |it| it.subflow && !it.fullmesh)),
+            ("fullmesh", pm(&case, |it| it.fullmesh)),
+            ("backup", pm(&case, |it| it.backup)),
+            ("laminar", pm(&case, |it| it.laminar)),
+            ("port", pm(&case, |it| it.port.is_some())),
+            ("id", pm(&case, |it| it.id.is_some())),
+            ("first path", pm(&case, |it| it.link == LinkId::Path1)),
+            ("no limit", case.hosts.values().any(|knobs| knobs.pm.subflows == Some(0))),
+            ("stale", case.hosts.values().any(|knobs| knobs.stale_loss_cnt.is_some())),
+            ("deny", case.hosts.values().any(|knobs| !knobs.join_initial)),
+            ("block", happens(&case, |it| matches!(it, Happening::Block { .. }))),
+            ("down", happens(&case, |it| matches!(it, Happening::Down { .. }))),
+            ("add", happens(&case, |it| matches!(it, Happening::Add { .. }))),
+            ("remove", happens(&case, |it| matches!(it, Happening::Remove { .. }))),
+            ("change", happens(&case, |it| matches!(it, Happening::Backup { .. }))),
+            ("long", case.topology.paths() > 1 && case.client.payload.max(case.server.payload) > 1 << 20),
+        ] {
+            met.when(holds, name);
+        }
+        met.when(case.topology.paths() > 1, "several");
+    }
+    met.at_least(10);
+    assert!((0.22..0.28).contains(&met.share("several")), "{}", met.share("several"));
+}
+
+#[test]
+fn only_as_many_paths_as_asked_for_are_drawn() {
+    let space = Space { paths: vec![3], pairings: Pairing::ALL.to_vec(), ..Space::default() };
+    assert!(draws(&space, 300).all(|case| case.topology == Topology::Parallel(3) && case.is_mptcp()));
+    let space = Space { paths: vec![1], ..Space::default() };
+    assert!(draws(&space, 300).all(|case| case.topology == Topology::Chain && case.events.is_empty()));
 }
 
 #[test]
@@ -309,7 +360,7 @@ fn a_group_alone_draws_nothing_else() {
         for case in draws(&space, 300) {
             assert!(group.is_impairment() || !is_impaired(&case), "{group}: {case:?}");
             assert!(group == Group::Cpus || case.cpus == 1, "{group}: {case:?}");
-            let sets = matches!(group, Group::Knobs | Group::Fastopen | Group::Tuning);
+            let sets = matches!(group, Group::Knobs | Group::Paths | Group::Fastopen | Group::Tuning);
             assert!(sets || case.hosts.is_empty(), "{group}: {case:?}");
         }
     }
@@ -328,7 +379,7 @@ fn proptest_draws_the_case_of_a_seed() {
 
 #[test]
 fn a_share_of_impaired_cases_has_a_middlebox_and_every_kind_is_met() {
-    let space = Space { links: LinkFilter::Impaired, ..Space::default() };
+    let space = Space { links: LinkFilter::Impaired, paths: vec![1], ..Space::default() };
     let mut met = Met::default();
     for case in draws(&space, DRAWS) {
         let rules: Vec<_> = ways(&case).flat_map(|way| &way.rules).collect();

@@ -79,7 +79,7 @@ fn canned() -> Case {
         endpoint.protocol = Protocol::Mptcp;
         endpoint.payload = PAYLOAD;
     }
-    for id in LinkId::ALL {
+    for id in LinkId::CHAIN {
         let lossy = Impairments {
             delay: Duration::from_millis(5),
             loss: Some(Loss::Independent(0.02)),

@@ -213,6 +213,8 @@ impl LinkLog {
             lost: log.lost,
             touched: log.touched,
             lateness: Duration::from_nanos(log.lateness),
+            // Told by the devices, not by the log.
+            ..LinkStory::default()
         };
         LinkLog { id, story, trouble, log, flows, faults, began, missed }
     }

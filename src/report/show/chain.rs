@@ -6,8 +6,8 @@
 //!                       ← delay 10 ms
 //! ```
 
-use super::phrase;
-use crate::case::{Case, Direction, Host, LinkId, Protocol};
+use super::{paths, phrase};
+use crate::case::{Case, Direction, Host, LinkId, Protocol, Topology};
 
 /// The shortest line of a link, in characters.
 const SHORTEST: usize = 10;
@@ -23,10 +23,13 @@ enum Top {
     Line(char),
 }
 
-/// Draws the chain, with the endpoints and whatever the links do below it.
+/// Draws the chain, or several paths, with the endpoints and whatever the links do below it.
 pub fn draw(case: &Case) -> String {
+    if case.topology != Topology::Chain {
+        return paths::draw(case);
+    }
     let hosts = Host::ALL.map(|host| Column { top: Top::Host(host), below: on_host(case, host) });
-    let links = LinkId::ALL.map(|link| Column {
+    let links = LinkId::CHAIN.map(|link| Column {
         top: Top::Line(if case.link(link).is_impaired() { '≋' } else { '─' }),
         below: on_link(case, link),
     });
@@ -39,7 +42,8 @@ pub fn draw(case: &Case) -> String {
     lines(&columns)
 }
 
-fn on_host(case: &Case, host: Host) -> Vec<String> {
+/// What is on a host.
+pub fn on_host(case: &Case, host: Host) -> Vec<String> {
     let ends = [("client", &case.client), ("server", &case.server)];
     let here = ends.iter().filter(|(_, endpoint)| endpoint.host == host);
     here.map(|(name, endpoint)| format!("{name}, {}", protocol(endpoint.protocol))).collect()
@@ -53,7 +57,8 @@ pub fn protocol(protocol: Protocol) -> &'static str {
     }
 }
 
-fn on_link(case: &Case, id: LinkId) -> Vec<String> {
+/// What a link does.
+pub fn on_link(case: &Case, id: LinkId) -> Vec<String> {
     let link = case.link(id);
     let [forward, backward] = Direction::BOTH.map(|direction| phrase::impairments(link.impairments(direction)));
     let mut below: Vec<String> = Vec::new();

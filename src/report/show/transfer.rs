@@ -1,10 +1,10 @@
 //! What is sent, over what, and how it ends, in words.
 
 use super::chain::protocol;
-use super::phrase;
+use super::{paths, phrase};
 use crate::case::{
     Address, Case, Direction, Ending, Endpoint, Family, First, Host, Knobs, Leave, LinkId, Manner, Record, Second,
-    Syncookies,
+    Syncookies, Topology,
 };
 
 /// How many faults of one direction of a link are told, one by one.
@@ -17,12 +17,17 @@ pub fn rows(case: &Case) -> Vec<(String, String)> {
     endpoint(&mut rows, "server", &case.server);
     rows.extend(ending(&case.ending).map(|said| row("end", said)));
     for host in Host::ALL {
-        rows.extend(knobs(&case.knobs(host)).map(|said| row(&host.to_string(), said)));
+        let own = case.knobs(host);
+        let said: Vec<String> = knobs(&own).into_iter().chain(paths::path_manager(&own.pm)).collect();
+        rows.extend((!said.is_empty()).then(|| row(&host.to_string(), said.join("; "))));
     }
-    for id in LinkId::ALL {
+    for id in case.topology.links().iter().copied() {
         for direction in Direction::BOTH {
             faults(&mut rows, case, id, direction);
         }
+    }
+    for event in &case.events {
+        rows.push(row("event", paths::event(event)));
     }
     rows.push(row("seed", case.seed.to_string()));
     if let Some(finding) = &case.finding {
@@ -47,6 +52,7 @@ fn connection(case: &Case) -> String {
         Family::V4Mapped => " over IPv4 with v4-mapped IPv6 sockets",
     });
     text.push_str(&match case.path().len() {
+        _ if case.topology != Topology::Chain => format!(", {}", phrase::count(case.topology.paths().into(), "path")),
         0 => ", loopback".to_owned(),
         links => format!(", {}", phrase::count(links as u64, "link")),
     });
@@ -127,6 +133,9 @@ fn knobs(knobs: &Knobs) -> Option<String> {
             Syncookies::Always => Some("tcp_syncookies 2".to_owned()),
         },
         knobs.mptcp_checksum.then(|| "mptcp checksum_enabled 1".to_owned()),
+        knobs.stale_loss_cnt.map(|count| format!("mptcp stale_loss_cnt {count}")),
+        knobs.add_addr_timeout.map(|seconds| format!("mptcp add_addr_timeout {seconds}")),
+        off("mptcp allow_join_initial_addr_port", knobs.join_initial),
     ];
     let sysctls = knobs.sysctls.iter().map(|(sysctl, value)| format!("{} {value}", sysctl.key()));
     let all: Vec<String> = all.into_iter().flatten().chain(sysctls).collect();
@@ -140,7 +149,8 @@ fn faults(rows: &mut Vec<(String, String)>, case: &Case, id: LinkId, direction: 
         Direction::Forward => (id.left(), id.right()),
         Direction::Backward => (id.right(), id.left()),
     };
-    let mut word = format!("{from}→{to}");
+    let by = if id.is_path() { format!(" {id}") } else { String::new() };
+    let mut word = format!("{from}→{to}{by}");
     for fault in faults.iter().take(FAULTS) {
         rows.push((std::mem::take(&mut word), phrase::fault(fault)));
     }

@@ -21,7 +21,7 @@ fn every_host_reaches_every_address_of_every_other() {
     as_agent(|| {
         let topology = build(&Case::default(), &Options::default()).expect("build");
         for from in Host::ALL {
-            for (link, side) in LinkId::ALL.into_iter().flat_map(|link| Side::BOTH.map(|side| (link, side))) {
+            for (link, side) in LinkId::CHAIN.into_iter().flat_map(|link| Side::BOTH.map(|side| (link, side))) {
                 for address in [v4(link, side).into(), v6(link, side).into()] {
                     let (mut client, mut server) = connect(&topology, from, side.host(link), address, Protocol::TCP);
                     let mut word = [0; 4];
@@ -60,7 +60,7 @@ fn a_wire_that_nobody_uses_is_silent() {
         for case in [Case::default(), impaired(2)] {
             let mut topology = build(&case, &options).expect("build");
             let wirings = topology.take_wirings();
-            assert_eq!(wirings.len(), LinkId::ALL.len());
+            assert_eq!(wirings.len(), LinkId::CHAIN.len());
             sleep(Duration::from_millis(400));
             for wiring in &wirings {
                 let sockets = match &wiring.carrier {

@@ -1,0 +1,124 @@
+//! Makes the events of a case happen, each at its moment, and undoes what lasts only a while.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use crate::case::{Case, Event, Happening, LinkId, Moment};
+use crate::copier::Progress;
+use crate::link::Relay;
+use crate::net::NetError;
+use crate::topology::Topology;
+
+/// The longest rest between two looks: nothing waits for this, it only bounds what a lost wake-up costs.
+const REST: Duration = Duration::from_secs(1);
+
+/// What the thread that makes events happen shares with those around it.
+#[derive(Debug, Default)]
+pub(super) struct Switch {
+    stopped: AtomicBool,
+    healed: AtomicBool,
+}
+
+impl Switch {
+    /// Nothing more is to happen.
+    pub(super) fn stop(&self, thread: &Thread) {
+        self.stopped.store(true, Ordering::Release);
+        thread.unpark();
+    }
+
+    /// From now on no link may be out of order.
+    pub(super) fn heal(&self, thread: &Thread) {
+        self.healed.store(true, Ordering::Release);
+        thread.unpark();
+    }
+}
+
+/// What the events work on.
+pub(super) struct Stage<'a> {
+    pub(super) case: &'a Case,
+    pub(super) topology: &'a Topology,
+    pub(super) relay: &'a Relay,
+    /// The client's and the server's.
+    pub(super) progress: [&'a Progress; 2],
+    pub(super) switch: &'a Switch,
+}
+
+/// Something to be undone.
+struct Undo {
+    at: Duration,
+    what: Happening,
+}
+
+impl Stage<'_> {
+    /// Makes everything happen, and returns once nothing more can, or it is told to stop. What failed is told in words.
+    pub(super) fn run(&self) -> Vec<String> {
+        let start = Instant::now();
+        let mut trouble = Vec::new();
+        let mut waiting: Vec<&Event> = self.case.events.iter().collect();
+        let mut undo: Vec<Undo> = Vec::new();
+        loop {
+            let done = waiting.is_empty() && undo.is_empty();
+            if done || self.switch.stopped.load(Ordering::Acquire) {
+                break;
+            }
+            let now = start.elapsed();
+            let healed = self.switch.healed.load(Ordering::Acquire);
+            let note = |result: Result<(), NetError>| result.err().map(|error| format!("event: {error}"));
+            if let Some(place) = undo.iter().position(|undo| healed || undo.at <= now) {
+                trouble.extend(note(self.set(&undo.remove(place).what, false)));
+            } else if let Some(place) = waiting.iter().position(|event| self.is_due(event.when, now)) {
+                let what = waiting.remove(place).what;
+                match what.outage() {
+                    // The network has been made smooth for good.
+                    Some(_) if healed => {}
+                    Some(lasts) => {
+                        trouble.extend(note(self.set(&what, true)));
+                        undo.push(Undo { at: now + lasts, what });
+                    }
+                    None => trouble.extend(note(self.topology.happen(self.case, &what))),
+                }
+            } else {
+                let moments = waiting.iter().filter_map(|event| match event.when {
+                    Moment::After(at) => Some(at),
+                    Moment::Client(_) | Moment::Server(_) => None,
+                });
+                let next = moments.chain(undo.iter().map(|undo| undo.at)).min();
+                thread::park_timeout(next.map_or(REST, |at| at.saturating_sub(now).min(REST)));
+            }
+        }
+        // The links of a stopped case are left as they should be, so that what is still under way can arrive.
+        trouble.extend(undo.iter().filter_map(|undo| self.set(&undo.what, false).err()).map(|error| error.to_string()));
+        trouble
+    }
+
+    /// Whether a moment has come; where not, this thread is woken up when it does.
+    fn is_due(&self, moment: Moment, now: Duration) -> bool {
+        let (reader, bytes) = match moment {
+            Moment::After(at) => return at <= now,
+            Moment::Client(bytes) => (self.progress[1], bytes),
+            Moment::Server(bytes) => (self.progress[0], bytes),
+        };
+        reader.wake_at(bytes);
+        reader.received() >= bytes
+    }
+
+    /// Puts a link out of order, or back.
+    fn set(&self, what: &Happening, out: bool) -> Result<(), NetError> {
+        match *what {
+            Happening::Block { link, .. } => {
+                self.relay.block(link, out);
+                Ok(())
+            }
+            Happening::Down { link, .. } if out => self.topology.take_down(self.case, link),
+            Happening::Down { link, .. } => self.topology.bring_up(self.case, link),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The links that may be down for a while.
+pub(super) fn downs(case: &Case) -> Vec<LinkId> {
+    let down = |event: &Event| matches!(event.what, Happening::Down { .. }).then(|| event.what.link());
+    case.events.iter().filter_map(down).collect()
+}

@@ -1,0 +1,251 @@
+//! Draws cases with several paths: the topology, what the path managers are told, and how unlike the paths are.
+
+use super::draw::Draw;
+use super::{Group, Space, cost};
+use crate::case::{
+    Case, Direction, Event, First, Happening, Host, Impairments, LinkId, Moment, PathManager, PmEndpoint, Protocol,
+    Rate, Topology,
+};
+use crate::payload::Sender;
+use crate::seed::Seed;
+
+/// The share of cases with several paths where the space leaves the choice. Most of what MPTCP does needs them.
+const SHARE: f64 = 0.25;
+/// The share of those with an impaired link. Two veth pairs alone show little: what is sent first has arrived first.
+pub(super) const IMPAIRED_SHARE: f64 = 0.75;
+/// How much slower one path may be than another, in round trip or rate.
+const RATIOS: [u32; 5] = [1, 2, 5, 10, 25];
+/// The share of transfers that are long enough for joins to carry data.
+const LONG_SHARE: f64 = 0.85;
+/// The share of cases in which something happens to a path on the way.
+const EVENTS_SHARE: f64 = 0.35;
+/// What a long transfer has at least in one direction, where the links let so much through.
+const LONG: u64 = 128 << 10;
+
+/// Whether a case has several paths, and how they lie.
+pub(super) fn topology(space: &Space, seed: Seed) -> Option<Topology> {
+    let mptcp = space.pairings.iter().any(|pair| [pair.client, pair.server] == [Protocol::Mptcp; 2]);
+    let several: Vec<u8> = space.paths.iter().copied().filter(|paths| *paths > 1).collect();
+    if !mptcp || several.is_empty() || !space.allows(Group::Paths) {
+        return None;
+    }
+    let mut draw = Draw::new(seed, "topology");
+    if space.paths.contains(&1) && !draw.chance(SHARE) {
+        return None;
+    }
+    // Two paths are enough for most faults, and show them in the smallest cases.
+    let paths = if several.contains(&2) && draw.chance(0.5) { 2 } else { draw.pick(&several) };
+    Some(if paths == 2 && draw.chance(0.2) { Topology::Diamond } else { Topology::Parallel(paths) })
+}
+
+/// Puts the endpoints where the topology wants them.
+pub(super) fn place(case: &mut Case, topology: Topology) {
+    case.topology = topology;
+    if let Some((client, server)) = topology.ends() {
+        (case.client.host, case.server.host) = (client, server);
+    }
+    (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+}
+
+/// Makes the paths unlike each other, or slow enough for a join to come before the end.
+pub(super) fn shape(case: &mut Case) {
+    let mut draw = Draw::new(case.seed, "shape");
+    let ways = case.topology.ways();
+    if draw.chance(0.6) {
+        let fast = draw.micros_log(100, 8_000);
+        let times = ratios(&mut draw, ways.len());
+        for (way, ratio) in ways.iter().zip(times) {
+            // Half of the round trip in each direction.
+            for direction in Direction::BOTH {
+                let to = impairments(case, *way, direction);
+                to.delay = to.delay.max(fast * ratio / 2);
+            }
+        }
+    }
+    if draw.chance(0.5) {
+        let slow = draw.bounded(&[1_000, 4_000, 10_000], 1_000, 40_000) as u32;
+        let times = ratios(&mut draw, ways.len());
+        let queue = draw.bounded(&[20, 50, 100, 1000], 16, 1000) as u32;
+        let both = draw.chance(0.5);
+        let direction = draw.pick(&Direction::BOTH);
+        for (way, ratio) in ways.iter().zip(times) {
+            for each in Direction::BOTH.into_iter().filter(|each| both || *each == direction) {
+                impairments(case, *way, each).rate = Some(Rate { kbit: slow * ratio, queue });
+            }
+        }
+    }
+}
+
+/// How much more each path takes than the least, in random order.
+fn ratios(draw: &mut Draw, paths: usize) -> Vec<u32> {
+    let ratio = draw.pick(&RATIOS);
+    let mut ratios: Vec<u32> = (0..paths).map(|_| if draw.chance(0.5) { 1 } else { ratio }).collect();
+    let odd = draw.even(0, paths as u64 - 1) as usize;
+    ratios[odd] = ratio;
+    ratios
+}
+
+fn impairments(case: &mut Case, way: LinkId, direction: Direction) -> &mut Impairments {
+    case.links.entry(way).or_default().impairments_mut(direction)
+}
+
+/// Who makes the further subflows.
+#[derive(Clone, Copy, PartialEq)]
+enum Joins {
+    /// The client, from its other addresses.
+    Client,
+    /// The client, to addresses that the server announces.
+    Announced,
+    /// The client, from each of its addresses to each that the server announces.
+    FullMesh,
+    /// Each path is one of the above.
+    Mixed,
+}
+
+/// Tells the path managers what makes the connection use its paths.
+pub(super) fn path_managers(case: &mut Case) {
+    let mut draw = Draw::new(case.seed, "path managers");
+    let ways = case.topology.ways();
+    let diamond = case.topology == Topology::Diamond;
+    let joins = match draw.even(0, 7) {
+        0..=3 => Joins::Client,
+        // Behind the router of a diamond the server has a single address.
+        _ if diamond => Joins::Client,
+        4 | 5 => Joins::Announced,
+        6 => Joins::FullMesh,
+        _ => Joins::Mixed,
+    };
+    let (mut client, mut server) = (Vec::new(), Vec::new());
+    for (nth, way) in ways.iter().enumerate() {
+        let announced = match joins {
+            Joins::Client => false,
+            Joins::Announced | Joins::FullMesh => true,
+            Joins::Mixed => draw.chance(0.5),
+        };
+        // The first path is that of the first subflow: an endpoint for its address changes little but flags and ids.
+        if nth == 0 && !(joins == Joins::FullMesh || draw.chance(0.2)) {
+            continue;
+        }
+        if joins == Joins::FullMesh || !announced || draw.chance(0.2) {
+            let fullmesh = joins == Joins::FullMesh;
+            client.push(PmEndpoint { subflow: true, fullmesh, ..PmEndpoint::on(*way) });
+        }
+        if announced && nth > 0 {
+            let port = draw.chance(0.1).then(|| draw.pick(&[10_100, 12_001]));
+            server.push(PmEndpoint { signal: true, port, ..PmEndpoint::on(*way) });
+        }
+    }
+    let backups = draw.chance(0.3);
+    for endpoint in client.iter_mut().chain(&mut server) {
+        endpoint.backup = backups && draw.chance(0.6);
+        endpoint.laminar = endpoint.subflow && draw.chance(0.1);
+    }
+    if draw.chance(0.1) {
+        client.iter_mut().zip([1, 9, 200, 255]).for_each(|(endpoint, id)| endpoint.id = Some(id));
+    }
+    let most = if joins == Joins::FullMesh { 8 } else { ways.len() as u8 };
+    let limits = |draw: &mut Draw| match draw.even(0, 9) {
+        0 => draw.even(0, u64::from(most)) as u8,
+        1 | 2 => 8,
+        _ => most,
+    };
+    for (host, endpoints) in [(case.client.host, client), (case.server.host, server)] {
+        let (subflows, accepted) = (Some(limits(&mut draw)), Some(limits(&mut draw)));
+        knobs(case, host).pm = PathManager { subflows, accepted, endpoints };
+    }
+    kernel_knobs(case, &mut draw);
+}
+
+fn kernel_knobs(case: &mut Case, draw: &mut Draw) {
+    for host in [case.client.host, case.server.host] {
+        if draw.chance(0.15) {
+            knobs(case, host).stale_loss_cnt = Some(draw.pick(&[0, 1, 1, 2, 8]));
+        }
+        if draw.chance(0.15) {
+            knobs(case, host).add_addr_timeout = Some(draw.pick(&[1, 1, 2]));
+        }
+    }
+    if draw.chance(0.08) {
+        let server = case.server.host;
+        knobs(case, server).join_initial = false;
+    }
+}
+
+/// Draws what happens to paths on the way. Links are kept from working only where `rough`, and only for a while.
+pub(super) fn events(case: &mut Case, rough: bool) {
+    let mut draw = Draw::new(case.seed, "events");
+    if !draw.chance(EVENTS_SHARE) {
+        return;
+    }
+    let (client, server) = (case.client.payload, case.server.payload);
+    for _ in 0..draw.pick(&[1, 1, 2, 2, 3]) {
+        let when = match draw.even(0, 3) {
+            0 => Moment::After(draw.micros_log(500, 400_000)),
+            _ if client >= server => Moment::Client(draw.even(0, client)),
+            _ => Moment::Server(draw.even(0, server)),
+        };
+        let what = if rough && draw.chance(0.5) { hindrance(case, &mut draw) } else { told(case, &mut draw) };
+        case.events.extend(what.map(|what| Event { when, what }));
+    }
+}
+
+/// A link that does not work for a while.
+fn hindrance(case: &Case, draw: &mut Draw) -> Option<Happening> {
+    let link = draw.pick(case.topology.ways());
+    let lasts = draw.millis(20, 1_500);
+    Some(if draw.chance(0.5) { Happening::Block { link, lasts } } else { Happening::Down { link, lasts } })
+}
+
+/// Something that a path manager is told: endpoints other than that of the first path come, go and change.
+fn told(case: &Case, draw: &mut Draw) -> Option<Happening> {
+    let others = case.topology.ways().get(1..).filter(|others| !others.is_empty())?;
+    let (client, server) = (case.client.host, case.server.host);
+    let all: Vec<(Host, PmEndpoint)> = [client, server]
+        .into_iter()
+        .flat_map(|host| case.knobs(host).pm.endpoints.into_iter().map(move |endpoint| (host, endpoint)))
+        .filter(|(_, endpoint)| others.contains(&endpoint.link))
+        .collect();
+    if all.is_empty() || draw.chance(0.25) {
+        let link = draw.pick(others);
+        let signal = case.topology != Topology::Diamond && draw.chance(0.3);
+        let endpoint = PmEndpoint { signal, subflow: !signal, backup: draw.chance(0.2), ..PmEndpoint::on(link) };
+        return Some(Happening::Add { host: if signal { server } else { client }, endpoint });
+    }
+    let (host, PmEndpoint { link, backup, .. }) = draw.pick(&all);
+    Some(if draw.chance(0.5) {
+        Happening::Remove { host, link }
+    } else {
+        Happening::Backup { host, link, on: !backup }
+    })
+}
+
+fn knobs(case: &mut Case, host: Host) -> &mut crate::case::Knobs {
+    case.hosts.entry(host).or_default()
+}
+
+/// Makes most transfers long enough for the joins to carry data: a join takes a round trip or two, and who has shut down
+/// takes no part in it. So an end with little to send waits for the other's end, mostly.
+pub(super) fn sizes(case: &mut Case, most: u64) {
+    let mut draw = Draw::new(case.seed, "long");
+    if !draw.chance(LONG_SHARE) {
+        return;
+    }
+    let sides = draw.pick(&[&[Sender::Client][..], &[Sender::Server], &[Sender::Client, Sender::Server]]);
+    for side in sides {
+        let limit = cost::payload_limit(case, *side).min(most);
+        let bytes = draw.log(LONG.min(limit), limit.min(4 << 20));
+        let endpoint = match side {
+            Sender::Client => &mut case.client,
+            Sender::Server => &mut case.server,
+        };
+        endpoint.payload = endpoint.payload.max(bytes);
+    }
+    if let [side] = sides
+        && draw.chance(LONG_SHARE)
+    {
+        case.ending.first = match side {
+            Sender::Client => First::Client,
+            Sender::Server => First::Server,
+        };
+    }
+}

@@ -1,0 +1,167 @@
+//! Whether a connection used the paths that its path managers were given, and no others.
+
+use super::{BOTH, Kind, Run, Verdict, counters};
+use crate::case::{Case, Direction, First, Impairments, LinkId, PmEndpoint, Syncookies};
+use crate::payload::Sender;
+
+/// A transfer of so many bytes in one direction lasts longer than a join takes.
+const LONG: u64 = 1 << 20;
+/// How many bytes a backup carries at the most while another path works: handshakes, acknowledgements, and what is sent
+/// before the flag is known.
+const BACKUP_MOST: u64 = 128 << 10;
+
+/// Looks at subflows and paths after a transfer that came to an orderly end.
+pub fn check(run: &Run<'_>) -> Option<Verdict> {
+    too_many(run).or_else(|| missing(run)).or_else(|| backup(run))
+}
+
+/// A connection never has more subflows than the limit.
+fn too_many(run: &Run<'_>) -> Option<Verdict> {
+    BOTH.into_iter().find_map(|side| {
+        let limit = run.case.knobs(run.endpoint(side).host).pm.subflow_limit();
+        let subflows = run.story(side).mptcp?.subflows;
+        let name = side.name();
+        (subflows > limit).then(|| {
+            let what = format!("the {name} has {subflows} further subflows where {limit} are allowed");
+            Verdict::of(Kind::CounterBroken, &format!("{name} has more subflows than its limit"), what)
+        })
+    })
+}
+
+/// Where nothing is in the way, and the path managers ask for subflows, the server sees one.
+fn missing(run: &Run<'_>) -> Option<Verdict> {
+    let joined = run.counter(Sender::Server, "MPTcpExt.MPJoinAckRx") > 0;
+    (is_smooth(run) && is_long(run.case) && asks(run.case) && !joined).then(|| {
+        let looks = "nobody joined although the path managers ask for it";
+        Verdict::of(Kind::CounterBroken, looks, looks.to_owned())
+    })
+}
+
+/// Whether both ends keep their sending side open for longer than a join takes: one that has shut it down neither joins nor
+/// is joined (net/mptcp/pm.c and subflow.c ask for the state ESTABLISHED).
+fn is_long(case: &Case) -> bool {
+    let (client, server) = (case.client.payload >= LONG, case.server.payload >= LONG);
+    match case.ending.first {
+        First::Both => client && server,
+        First::Client => client,
+        First::Server => server,
+    }
+}
+
+/// Whether the path managers certainly make a further subflow.
+fn asks(case: &Case) -> bool {
+    let [client, server] = [&case.client, &case.server].map(|endpoint| case.knobs(endpoint.host));
+    let first = case.topology.ways().first();
+    let elsewhere = |endpoint: &&PmEndpoint| Some(&endpoint.link) != first;
+    let by_client =
+        client.pm.endpoints.iter().filter(elsewhere).any(|endpoint| endpoint.subflow) && server.join_initial;
+    let announced =
+        server.pm.endpoints.iter().filter(elsewhere).any(|endpoint| endpoint.signal && endpoint.port.is_none());
+    // Announcing without an answer, and limits, are the only other ways not to join.
+    let allowed = client.pm.subflow_limit() > 0 && server.pm.subflow_limit() > 0;
+    let cookies = server.syncookies == Syncookies::Always;
+    allowed && !cookies && (by_client || announced && client.pm.accept_limit() > 0)
+}
+
+/// A path of backups alone carries hardly anything while the first path, which is none, works.
+fn backup(run: &Run<'_>) -> Option<Verdict> {
+    let stale = BOTH.into_iter().any(|side| run.counter(side, "MPTcpExt.SubflowStale") > 0);
+    if !is_smooth(run) || stale {
+        return None;
+    }
+    let link = run.case.topology.ways().iter().find(|way| is_backup(run.case, **way) && busy(run, **way))?;
+    let carried = run.seen.links.get(link)?.bytes;
+    let looks = "a backup path carried data while another path worked";
+    Some(Verdict::of(Kind::CounterBroken, looks, format!("{looks}: {link} {} and {} bytes", carried[0], carried[1])))
+}
+
+/// Whether all subflows on `way` are backups, and those of the first path are not.
+fn is_backup(case: &Case, way: LinkId) -> bool {
+    let [client, server] = [case.client.host, case.server.host].map(|host| case.knobs(host).pm.endpoints);
+    let first = case.topology.ways()[0];
+    let of_first = client.iter().chain(&server).any(|endpoint| endpoint.link == first && endpoint.backup);
+    let meshed = client.iter().any(|endpoint| endpoint.fullmesh || endpoint.laminar);
+    let own = client.iter().find(|endpoint| endpoint.link == way);
+    let theirs = server.iter().any(|endpoint| endpoint.link == way);
+    way != first && !of_first && !meshed && !theirs && own.is_some_and(|endpoint| endpoint.subflow && endpoint.backup)
+}
+
+fn busy(run: &Run<'_>, link: LinkId) -> bool {
+    run.seen.links.get(&link).is_some_and(|story| story.bytes.iter().any(|bytes| *bytes > BACKUP_MOST))
+}
+
+/// Whether the links do nothing but take their time, and MPTCP was certain.
+fn is_smooth(run: &Run<'_>) -> bool {
+    let only_delays =
+        |impairments: &Impairments| *impairments == Impairments { delay: impairments.delay, ..Impairments::default() };
+    let links = run.case.topology.links().iter().map(|id| run.case.link(*id));
+    let smooth = |link: crate::case::Link| Direction::BOTH.iter().all(|way| only_delays(link.impairments(*way)));
+    run.case.is_mptcp() && run.case.events.is_empty() && counters::surely_mptcp(run) && links.into_iter().all(smooth)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Host, Knobs, Loss, PathManager, Protocol, Topology};
+    use crate::observation::{LinkStory, Observation};
+    use crate::oracle::{healthy, judge};
+
+    fn joined(endpoint: PmEndpoint) -> Case {
+        let mut case = Case { topology: Topology::Parallel(2), ..Case::default() };
+        case.server.host = Host::Ns2;
+        (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+        case.client.payload = LONG;
+        case.ending.first = First::Client;
+        let pm = PathManager { endpoints: vec![endpoint], ..PathManager::default() };
+        case.hosts.insert(Host::Ns1, Knobs { pm, ..Knobs::default() });
+        case
+    }
+
+    fn judged(case: &Case, change: impl FnOnce(&mut Observation)) -> String {
+        let mut seen = healthy::observation(case);
+        change(&mut seen);
+        judge(case, &seen).signature
+    }
+
+    fn alone(seen: &mut Observation) {
+        seen.hosts.entry(Host::Ns2).or_default().counters.remove("MPTcpExt.MPJoinAckRx");
+    }
+
+    #[test]
+    fn a_join_that_nothing_hinders_happens() {
+        let endpoint = PmEndpoint { subflow: true, ..PmEndpoint::on(LinkId::Path2) };
+        let case = joined(endpoint);
+        let missing = "CounterBroken: nobody joined although the path managers ask for it";
+        assert_eq!((judged(&case, |_| ()).as_str(), judged(&case, alone).as_str()), ("Pass", missing));
+        let mut lossy = case.clone();
+        lossy.links.entry(LinkId::Path2).or_default().forward.loss = Some(Loss::Independent(0.1));
+        let mut short = case.clone();
+        short.client.payload = 1000;
+        let mut shut = case.clone();
+        shut.ending.first = First::Both;
+        let unflagged = joined(PmEndpoint::on(LinkId::Path2));
+        let mut refused = case;
+        refused.hosts.entry(Host::Ns2).or_default().pm.subflows = Some(0);
+        for excused in [lossy, short, shut, unflagged, refused] {
+            assert_eq!(judged(&excused, alone), "Pass");
+        }
+    }
+
+    #[test]
+    fn no_limit_is_exceeded() {
+        let case = joined(PmEndpoint { subflow: true, ..PmEndpoint::on(LinkId::Path2) });
+        let three = |seen: &mut Observation| seen.server.mptcp.iter_mut().for_each(|state| state.subflows = 3);
+        assert_eq!(judged(&case, three), "CounterBroken: server has more subflows than its limit");
+    }
+
+    #[test]
+    fn a_backup_rests_while_another_path_works() {
+        let flagged = |backup| joined(PmEndpoint { subflow: true, backup, ..PmEndpoint::on(LinkId::Path2) });
+        let busy = |seen: &mut Observation| {
+            let story = LinkStory { bytes: [1000, 2 * BACKUP_MOST], ..LinkStory::default() };
+            seen.links.insert(LinkId::Path2, story);
+        };
+        assert_eq!(judged(&flagged(true), busy), "CounterBroken: a backup path carried data while another path worked");
+        assert_eq!(judged(&flagged(false), busy), "Pass");
+    }
+}

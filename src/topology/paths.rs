@@ -1,0 +1,150 @@
+//! What the path managers of a case's hosts are told.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use nix::errno::Errno;
+
+use super::layout::{self, PREFIXES, Side};
+use crate::case::{self, Case, Family, Happening, Host, LinkId, PmEndpoint};
+use crate::net::namespace::Namespace;
+use crate::net::netlink::Request;
+use crate::net::path_manager::{Endpoint, PathManager, flag};
+use crate::net::{NetError, address, device};
+
+/// The path managers that a case speaks to.
+pub(super) type PathManagers = BTreeMap<Host, Mutex<PathManager>>;
+
+/// Tells every path manager that the case has something to tell.
+pub(super) fn instruct(case: &Case, namespaces: &[Namespace]) -> Result<PathManagers, NetError> {
+    let spoken = case.topology.hosts().iter().filter(|host| speaks_to(case, **host));
+    spoken
+        .map(|&host| {
+            let mut manager = namespaces[host.index()].run(|| PathManager::open(&host.to_string()))??;
+            let pm = case.knobs(host).pm;
+            if pm.subflows.is_some() || pm.accepted.is_some() {
+                manager.set_limits(pm.subflow_limit(), pm.accept_limit())?;
+            }
+            for endpoint in &pm.endpoints {
+                manager.add(&in_kernel(case, host, endpoint))?;
+            }
+            Ok((host, Mutex::new(manager)))
+        })
+        .collect()
+}
+
+fn speaks_to(case: &Case, host: Host) -> bool {
+    let told = case.knobs(host).pm != case::PathManager::default();
+    told || case.events.iter().any(|event| event.what.host() == Some(host))
+}
+
+/// Does what an event asks of a path manager. What there is nothing to do for is done.
+pub(super) fn happen(case: &Case, managers: &PathManagers, what: &Happening) -> Result<(), NetError> {
+    let Some((host, manager)) = what.host().and_then(|host| Some((host, managers.get(&host)?))) else { return Ok(()) };
+    let mut manager = manager.lock().unwrap_or_else(PoisonError::into_inner);
+    // The endpoint as the case or an event brought it about: its identifier tells the kernel which it is.
+    let added = case.events.iter().filter_map(|event| match event.what {
+        Happening::Add { host: whose, endpoint } if whose == host => Some(endpoint),
+        _ => None,
+    });
+    let endpoints = case.knobs(host).pm.endpoints;
+    let known = || endpoints.iter().copied().chain(added).find(|endpoint| endpoint.link == what.link());
+    let result = match what {
+        Happening::Add { endpoint, .. } => manager.add(&in_kernel(case, host, endpoint)),
+        Happening::Remove { .. } => {
+            known().map_or(Ok(()), |endpoint| manager.remove(&in_kernel(case, host, &endpoint)))
+        }
+        Happening::Backup { on, .. } => known().map_or(Ok(()), |endpoint| {
+            manager.set_flags(&in_kernel(case, host, &PmEndpoint { backup: *on, ..endpoint }))
+        }),
+        Happening::Block { .. } | Happening::Down { .. } => Ok(()),
+    };
+    match result {
+        // There already, gone already, or of a kind that may not change.
+        Err(error) if matches!(error.errno(), Some(Errno::EBUSY | Errno::EEXIST | Errno::EINVAL | Errno::ENOENT)) => {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Takes the device at the left end of a path down.
+pub(super) fn down(case: &Case, link: LinkId) -> Vec<Request> {
+    vec![device::down(&layout::device(link, Side::Left, case.link(link).mtu))]
+}
+
+/// Brings it up again, with all that went with it. Its IPv4 address stays while it is down.
+pub(super) fn up(case: &Case, link: LinkId) -> Vec<Request> {
+    let of = |side| layout::device(link, side, case.link(link).mtu);
+    let (device, peer) = (of(Side::Left), of(Side::Right).mac);
+    let mut requests =
+        vec![device::up(&device), address::address(&device, layout::v6(link, Side::Left).into(), PREFIXES.1)];
+    let gateways = layout::addresses(link, Side::Right);
+    requests.extend(gateways.iter().map(|(far, _)| address::neighbour(&device, *far, peer)));
+    for (network, way) in layout::remote(case.topology, link.left()) {
+        let networks = layout::networks(network).into_iter().zip(gateways).filter(|_| way.0 == link);
+        requests.extend(networks.map(|((to, prefix), (by, _))| address::route(&device, to, prefix, by)));
+    }
+    for (_, table) in layout::ways_by_source(case.topology, link.left()).filter(|(way, _)| *way == link) {
+        requests.extend(gateways.iter().map(|(by, _)| address::default_route(&device, *by, table)));
+    }
+    requests
+}
+
+/// An endpoint of a case as the kernel is told of it: with an identifier, by which it can be removed again.
+pub(super) fn in_kernel(case: &Case, host: Host, endpoint: &PmEndpoint) -> Endpoint {
+    let PmEndpoint { link, signal, subflow, backup, fullmesh, laminar, port, .. } = *endpoint;
+    let flags = [
+        (signal, flag::SIGNAL),
+        (subflow, flag::SUBFLOW),
+        (backup, flag::BACKUP),
+        (fullmesh, flag::FULLMESH),
+        (laminar, flag::LAMINAR),
+    ];
+    let flags = flags.into_iter().filter(|(on, _)| *on).fold(0, |all, (_, flag)| all | flag);
+    Endpoint { address: own_address(case, host, link), port, id: Some(identifier(case, host, endpoint)), flags }
+}
+
+/// The identifier of an endpoint: its own, or the place of its link from 1, moved out of the way of the others'.
+fn identifier(case: &Case, host: Host, endpoint: &PmEndpoint) -> u8 {
+    if let Some(id) = endpoint.id {
+        return id;
+    }
+    let taken: Vec<u8> = case.knobs(host).pm.endpoints.iter().filter_map(|other| other.id).collect();
+    let place = link_number(endpoint.link);
+    // Steps longer than there are links: no two of them meet.
+    (0..10).map(|far| place + 20 * far).find(|id| !taken.contains(id)).unwrap_or(place)
+}
+
+fn link_number(link: LinkId) -> u8 {
+    link.index() as u8 + 1
+}
+
+/// The address of `host` on `link`, in the family of the connection on the wire.
+fn own_address(case: &Case, host: Host, link: LinkId) -> IpAddr {
+    let side = if link.left() == host { Side::Left } else { Side::Right };
+    match case.family {
+        Family::V4 | Family::V4Mapped => layout::v4(link, side).into(),
+        Family::V6 => layout::v6(link, side).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::Knobs;
+
+    #[test]
+    fn identifiers_are_unlike_each_other() {
+        let mut endpoints: Vec<PmEndpoint> = LinkId::PATHS.into_iter().map(PmEndpoint::on).collect();
+        endpoints[3].id = Some(link_number(LinkId::Path1));
+        let pm = case::PathManager { endpoints: endpoints.clone(), ..case::PathManager::default() };
+        let mut case = Case { topology: case::Topology::Parallel(8), ..Case::default() };
+        case.hosts.insert(Host::Ns1, Knobs { pm, ..Knobs::default() });
+        let mut ids: Vec<u8> = endpoints.iter().map(|endpoint| identifier(&case, Host::Ns1, endpoint)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), endpoints.len(), "{ids:?}");
+    }
+}

@@ -1,0 +1,133 @@
+//! Several paths: joins carry data, links fail and heal on the way, and what the case asks of paths really happens. Each
+//! scenario runs in the host world and, where a kernel for it is installed, in the deterministic one.
+
+mod common;
+
+use std::time::Duration;
+
+use whitewater::case::{
+    Case, Event, First, Happening, Host, Impairments, Link, LinkId, Moment, PathManager, PmEndpoint, Protocol, Rate,
+    Topology,
+};
+use whitewater::observation::Observation;
+use whitewater::oracle::{Kind, judge};
+use whitewater::world::World;
+use whitewater::world::uml::{UmlOptions, UmlWorld};
+
+/// The payload of a scenario's client: about half a second on two slow paths.
+const PAYLOAD: u64 = 1_500_000;
+
+/// Two paths that are slow enough for a join to matter; `client` is what ns1's path manager is told to do with the second.
+fn two_paths(topology: Topology, endpoint: PmEndpoint) -> Case {
+    let mut case = Case { topology, ..Case::default() };
+    (case.client.host, case.server.host) = topology.ends().expect("fixed ends");
+    (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+    case.client.payload = PAYLOAD;
+    // A server that shuts down at once is joined no more.
+    case.ending.first = First::Client;
+    let slow = Impairments {
+        delay: Duration::from_millis(5),
+        rate: Some(Rate { kbit: 12_000, queue: 300 }),
+        ..Impairments::default()
+    };
+    for way in topology.ways() {
+        case.links.insert(*way, Link { forward: slow.clone(), ..Link::default() });
+    }
+    let limits = PathManager { subflows: Some(4), accepted: Some(4), endpoints: Vec::new() };
+    for host in [case.client.host, case.server.host] {
+        case.hosts.entry(host).or_default().pm = limits.clone();
+    }
+    let owner = if endpoint.signal { case.server.host } else { case.client.host };
+    case.hosts.entry(owner).or_default().pm.endpoints.push(endpoint);
+    case
+}
+
+fn joining() -> PmEndpoint {
+    PmEndpoint { subflow: true, ..PmEndpoint::on(LinkId::Path2) }
+}
+
+/// Runs a case in every world there is, and hands what was seen of a run that passed to `check`.
+fn everywhere(case: &Case, check: impl Fn(&Observation)) {
+    let mut worlds: Vec<Box<dyn Fn() -> Observation>> =
+        vec![Box::new(|| common::host_world().run(case, &|_| None).expect("a run in the host world"))];
+    if let Some(kernel) = common::kernel() {
+        let agent = Some(env!("CARGO_BIN_EXE_whitewater").into());
+        let world = UmlWorld::with(kernel, UmlOptions { agent, ..UmlOptions::default() }).expect("a world");
+        worlds.push(Box::new(move || world.run(case, &|_| None).expect("a run in the deterministic world")));
+    }
+    for run in worlds {
+        let seen = run();
+        let verdict = judge(case, &seen);
+        assert_eq!(verdict.kind, Kind::Pass, "{verdict:?}\n{seen:#?}");
+        check(&seen);
+    }
+}
+
+fn counter(seen: &Observation, host: Host, name: &str) -> i64 {
+    seen.hosts[&host].counters.get(&format!("MPTcpExt.{name}")).copied().unwrap_or(0)
+}
+
+/// How much of the payload went into a path from the client's side.
+fn forward(seen: &Observation, link: LinkId) -> u64 {
+    seen.links[&link].bytes[0]
+}
+
+#[test]
+fn a_join_from_the_client_carries_data_on_the_second_path() {
+    for topology in [Topology::Parallel(2), Topology::Diamond] {
+        everywhere(&two_paths(topology, joining()), |seen| {
+            assert_eq!(counter(seen, Host::Ns1, "MPJoinSynAckRx"), 1);
+            for link in [LinkId::Path1, LinkId::Path2] {
+                assert!(forward(seen, link) > PAYLOAD / 5, "{link}: {:?}", seen.links);
+            }
+        });
+    }
+}
+
+#[test]
+fn an_announced_address_is_joined_and_carries_data() {
+    let endpoint = PmEndpoint { signal: true, ..PmEndpoint::on(LinkId::Path2) };
+    everywhere(&two_paths(Topology::Parallel(2), endpoint), |seen| {
+        assert_eq!(counter(seen, Host::Ns1, "AddAddr"), 1);
+        assert!(forward(seen, LinkId::Path2) > PAYLOAD / 5, "{:?}", seen.links);
+    });
+}
+
+#[test]
+fn a_backup_rests_until_the_first_path_fails() {
+    let backup = PmEndpoint { backup: true, ..joining() };
+    let calm = two_paths(Topology::Parallel(2), backup);
+    everywhere(&calm, |seen| {
+        assert_eq!(counter(seen, Host::Ns2, "MPJoinSynBackupRx"), 1);
+        assert!(forward(seen, LinkId::Path2) < 30_000, "{:?}", seen.links);
+    });
+    let what = Happening::Block { link: LinkId::Path1, lasts: Duration::from_secs(20) };
+    let broken = Case { events: vec![Event { when: Moment::Client(PAYLOAD / 3), what }], ..calm };
+    everywhere(&broken, |seen| assert!(forward(seen, LinkId::Path2) > PAYLOAD / 5, "{:?}", seen.links));
+}
+
+#[test]
+fn a_link_that_goes_down_on_the_way_costs_no_byte() {
+    for lasts in [Duration::from_millis(300), Duration::from_secs(30)] {
+        let mut case = two_paths(Topology::Parallel(2), joining());
+        let what = Happening::Down { link: LinkId::Path2, lasts };
+        case.events = vec![Event { when: Moment::Client(PAYLOAD / 4), what }];
+        everywhere(&case, |seen| assert!(forward(seen, LinkId::Path1) > PAYLOAD / 2, "{:?}", seen.links));
+    }
+}
+
+#[test]
+fn an_endpoint_added_on_the_way_joins_and_one_removed_leaves() {
+    let mut case = two_paths(Topology::Parallel(2), PmEndpoint::on(LinkId::Path2));
+    case.hosts.entry(Host::Ns1).or_default().pm.endpoints.clear();
+    let add = Happening::Add { host: Host::Ns1, endpoint: joining() };
+    let remove = Happening::Remove { host: Host::Ns1, link: LinkId::Path2 };
+    case.events = vec![
+        Event { when: Moment::Client(PAYLOAD / 8), what: add },
+        Event { when: Moment::Client(PAYLOAD / 2), what: remove },
+    ];
+    everywhere(&case, |seen| {
+        assert_eq!(counter(seen, Host::Ns1, "MPJoinSynAckRx"), 1);
+        assert_eq!(counter(seen, Host::Ns2, "RmAddr"), 1);
+    });
+}
