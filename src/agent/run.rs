@@ -68,8 +68,8 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
         .map_err(unable_or_trouble)?;
     let relay = Relay::start_with(case.seed, topology.take_wirings(), errand.plant == Some(Plant::TwoLosses))
         .map_err(trouble("start the links"))?;
-    let built = Instant::now();
     let in_use = settle::in_use_at_rest(&topology, case)?;
+    let built = Instant::now();
 
     let transfer = transfer(errand, &topology, &relay)?;
     known_protocols(case, &transfer)?;

@@ -48,9 +48,13 @@ const BUILT_IN: &[&str] = &[
     include_str!("../../cases/known/fallback-truncation.toml"),
     include_str!("../../cases/known/fastopen-stall.toml"),
     include_str!("../../cases/known/fastopen-stall-7.2.toml"),
+    include_str!("../../cases/known/fastopen-inq.toml"),
+    include_str!("../../cases/known/fastopen-inq-7.2.toml"),
     include_str!("../../cases/known/one-sided-fallback-6.18.toml"),
     include_str!("../../cases/known/one-sided-fallback-7.2.toml"),
     include_str!("../../cases/known/rcvlowat-stall.toml"),
+    include_str!("../../cases/known/several-subflows-stall-6.18.toml"),
+    include_str!("../../cases/known/several-subflows-stall-7.2.toml"),
     include_str!("../../cases/known/syncookie-hole.toml"),
 ];
 

@@ -5,7 +5,10 @@
 //! ([`Verdict::resembles`]), while grouping does.
 
 use super::{BOTH, Kind, Run, Verdict, middlebox};
+use crate::observation::SocketState;
 use crate::payload::Sender;
+
+const FAST_OPEN: &str = "TCP Fast Open";
 
 /// Adds them to a verdict about the transfer itself.
 pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
@@ -18,10 +21,14 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         (falls_back(run) && !run.case.is_mptcp(), "fallen back to a TCP peer"),
         (falls_back(run) && meets_middlebox(run), "middlebox against DSS"),
         (rests_on_cookie(run), "SYN cookie"),
-        (opens_fast(run), "TCP Fast Open"),
+        (opens_fast(run), FAST_OPEN),
+        (verdict.kind == Kind::Stalled && is_full(run), "several subflows, receive memory full"),
         (verdict.kind == Kind::Stalled && waits_for_low_water(run), "SO_RCVLOWAT on MPTCP"),
     ];
-    let found: Vec<&str> = found.into_iter().filter(|(holds, _)| concerned && *holds).map(|(_, name)| name).collect();
+    // What a socket says of itself after fast open is of another kind, too; all other counters stand for themselves.
+    let says = |name: &str| concerned || (verdict.kind == Kind::CounterBroken && name == FAST_OPEN);
+    let found: Vec<&str> =
+        found.into_iter().filter(|(holds, name)| *holds && says(name)).map(|(_, name)| name).collect();
     verdict.under(&found)
 }
 
@@ -41,6 +48,17 @@ fn waits_for_low_water(run: &Run<'_>) -> bool {
         let options = &run.endpoint(side).options;
         run.story(side).mptcp.is_some() && options.rcvlowat.is_some_and(|bytes| bytes > 1)
     })
+}
+
+/// Whether an MPTCP socket of several subflows has no memory left to receive into.
+fn is_full(run: &Run<'_>) -> bool {
+    let detail = |socket: &SocketState, name| socket.details.get(name).copied().unwrap_or(0);
+    let full = |socket: &SocketState| {
+        socket.protocol == "mptcp"
+            && detail(socket, "subflows_total") > 1
+            && detail(socket, "mem_rmem_alloc") >= detail(socket, "mem_rcvbuf")
+    };
+    run.seen.hosts.values().flat_map(|host| &host.stalled_sockets).any(full)
 }
 
 /// Whether a connection began with data in its SYN.

@@ -22,7 +22,7 @@ use crate::seed::Seed;
 use crate::sys::uml;
 
 /// The memory of a guest. Another size is another run: the kernel derives limits from it.
-const MEMORY: &str = "mem=128M";
+const MEMORY: &str = "mem=256M";
 /// When every guest's clock starts, in nanoseconds since 1970: 14 November 2023, 22:13:20 UTC.
 const BEGINNING: &str = "time-travel-start=1700000000000000000";
 /// The descriptor at which a kernel finds its init.
