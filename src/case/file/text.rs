@@ -10,7 +10,7 @@ const OPENING: &str = "\
 # Run it again with: whitewater replay FILE
 ";
 
-/// How far a list goes on one line, in characters.
+/// How far a list or a table goes on one line, in characters.
 const LINE: usize = 110;
 
 /// How a table is written.
@@ -82,6 +82,11 @@ fn entry(text: &mut String, key: &str, value: &Value) {
                 text.push_str(&format!("    {},\n", inline(element)));
             }
             text.push_str("]\n");
+        }
+        Value::Table(table) if line.len() > LINE => {
+            for (inner, value) in table {
+                entry(text, &format!("{key}.{inner}"), value);
+            }
         }
         _ => text.push_str(&line),
     }
