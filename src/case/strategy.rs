@@ -331,6 +331,12 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     if on(Group::Pauses) {
         endpoints::pauses(&mut case, stall);
     }
+    if several.is_some() {
+        // Segments that hardly hold more than MPTCP's options make storms of packets on several subflows, and resets.
+        for endpoint in [&mut case.client, &mut case.server] {
+            endpoint.options.maxseg = endpoint.options.maxseg.map(|bytes| bytes.max(SEVERAL_MAXSEG));
+        }
+    }
     // How a connection that is left, begun again or fast opened takes a fault on a packet of its own has not been looked at.
     // Nor how one with several paths does.
     let usual = several.is_none() && ![Group::Leave, Group::Rounds, Group::Fastopen].into_iter().any(on);
@@ -339,6 +345,9 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     }
     case
 }
+
+/// The least TCP_MAXSEG of a case with several paths, in bytes: what every IPv4 host takes (RFC 9293, section 3.7.1).
+const SEVERAL_MAXSEG: u16 = 536;
 
 /// Whether a case with several paths has an impaired link.
 fn impaired_paths(space: &Space, seed: Seed, kinds: &[Group]) -> bool {

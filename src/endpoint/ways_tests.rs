@@ -96,11 +96,17 @@ fn each_way_makes_its_own_calls() {
     assert!(beside.get("TCP_INQ").is_some_and(|count| *count > 0), "{beside:?}");
 }
 
+/// How many transfers the kernel gets to say something in.
+const TRIES: u32 = 50;
+
 #[test]
 fn the_kernel_says_when_it_is_done_with_the_pages_of_zerocopy() {
-    let [story, _] = both(Io { send: Sending::Zerocopy, ..Io::default() });
-    let completed = story.calls.get("zerocopy completed").copied().unwrap_or(0);
-    assert!(completed > 0, "{:?}", story.calls);
+    // It says so in its own time: a transfer may be over before the first word of it.
+    let completed = || {
+        let [story, _] = both(Io { send: Sending::Zerocopy, ..Io::default() });
+        story.calls.get("zerocopy completed").copied().unwrap_or(0)
+    };
+    assert!((0..TRIES).any(|_| completed() > 0), "not in {TRIES} transfers");
 }
 
 /// What the peer reads of a page that is written over right after it was sent.
