@@ -69,7 +69,7 @@ fn without_user_namespaces_the_way_out_is_told() {
     // No further user namespace may be made, and no capability is left to do without one.
     let script = format!(
         "echo 0 > /proc/sys/user/max_user_namespaces
-         exec setpriv --bounding-set=-all --inh-caps=-all {PROGRAM} run --cases 1"
+         exec setpriv --bounding-set=-all --inh-caps=-all {PROGRAM} run --world host --cases 1"
     );
     let Some((code, text)) = as_root_of_a_namespace(&script, folder.path()) else { return };
     assert_eq!(code, 3, "{text}");
@@ -84,7 +84,7 @@ fn a_full_disk_is_told_and_nothing_half_written_is_left() {
          cd \"$PWD\"
          head -c 65536 /dev/zero > filler 2>/dev/null || true
          set +e
-         {PROGRAM} run --cases 5
+         {PROGRAM} run --world host --cases 5
          echo exit $?
          echo left: $(find . -type f -not -name filler)"
     );
