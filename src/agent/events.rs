@@ -66,7 +66,7 @@ impl Stage<'_> {
             let healed = self.switch.healed.load(Ordering::Acquire);
             let note = |result: Result<(), NetError>| result.err().map(|error| format!("event: {error}"));
             if let Some(place) = undo.iter().position(|undo| healed || undo.at <= now) {
-                trouble.extend(note(self.set(&undo.remove(place).what, false)));
+                trouble.extend(note(self.undo(&mut undo, place)));
             } else if let Some(place) = waiting.iter().position(|event| self.is_due(event.when, now)) {
                 let what = waiting.remove(place).what;
                 match what.outage() {
@@ -88,8 +88,16 @@ impl Stage<'_> {
             }
         }
         // The links of a stopped case are left as they should be, so that what is still under way can arrive.
-        trouble.extend(undo.iter().filter_map(|undo| self.set(&undo.what, false).err()).map(|error| error.to_string()));
+        while !undo.is_empty() {
+            trouble.extend(self.undo(&mut undo, 0).err().map(|error| error.to_string()));
+        }
         trouble
+    }
+
+    /// Undoes one of them, unless another one keeps the same link out of order in the same way.
+    fn undo(&self, undo: &mut Vec<Undo>, place: usize) -> Result<(), NetError> {
+        let what = undo.remove(place).what;
+        if undo.iter().any(|other| is_same_outage(&other.what, &what)) { Ok(()) } else { self.set(&what, false) }
     }
 
     /// Whether a moment has come; where not, this thread is woken up when it does.
@@ -115,6 +123,11 @@ impl Stage<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether two outages are of the same link and kind: they end together, with the later one.
+fn is_same_outage(one: &Happening, other: &Happening) -> bool {
+    one.link() == other.link() && std::mem::discriminant(one) == std::mem::discriminant(other)
 }
 
 /// The links that may be down for a while.

@@ -87,7 +87,7 @@ fn send_buffer(endpoint: &Endpoint, knobs: &Knobs) -> u64 {
 }
 
 /// The smallest receive buffer that `endpoint` asks for, or the kernel's initial one.
-fn receive_buffer(endpoint: &Endpoint, knobs: &Knobs) -> u64 {
+pub fn receive_buffer(endpoint: &Endpoint, knobs: &Knobs) -> u64 {
     let options = &endpoint.options;
     let changed = [SocketOption::SoRcvbuf, SocketOption::TcpWindowClamp].map(|option| endpoint.smallest(option));
     let first = knobs.tcp_rmem.map(|[_, first, _]| first);

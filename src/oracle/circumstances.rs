@@ -4,8 +4,7 @@
 //! nothing to do with MPTCP may show on such a connection too; so shrinking does not hold on to circumstances
 //! ([`Verdict::resembles`]), while grouping does.
 
-use super::{BOTH, Kind, Run, Verdict, middlebox};
-use crate::observation::SocketState;
+use super::{BOTH, Kind, Run, Verdict, leaving, memory, middlebox};
 use crate::payload::Sender;
 
 const FAST_OPEN: &str = "TCP Fast Open";
@@ -16,14 +15,18 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         verdict.kind,
         Kind::Corrupt | Kind::Truncated | Kind::Extra | Kind::Stalled | Kind::Reset | Kind::Leak
     );
+    let stalled = verdict.kind == Kind::Stalled;
     let found = [
-        (falls_back(run) && run.case.is_mptcp(), "fallen back to TCP"),
-        (falls_back(run) && !run.case.is_mptcp(), "fallen back to a TCP peer"),
+        (falls_back(run), how(run)),
         (falls_back(run) && meets_middlebox(run), "middlebox against DSS"),
+        (falls_back(run) && drops_behind(run), "NoDSSInWindow"),
         (rests_on_cookie(run), "SYN cookie"),
         (opens_fast(run), FAST_OPEN),
-        (verdict.kind == Kind::Stalled && is_full(run), "several subflows, receive memory full"),
-        (verdict.kind == Kind::Stalled && waits_for_low_water(run), "SO_RCVLOWAT on MPTCP"),
+        (stalled && memory::full_out_of_order(run), "several subflows, receive memory full"),
+        (stalled && memory::full_of_unchecked(run), "DSS checksum, receive memory full"),
+        (verdict.kind == Kind::Reset && memory::gave_up_unchecked(run), "DSS checksum, receive memory full"),
+        (stalled && memory::full_below_low_water(run), "SO_RCVLOWAT on MPTCP, receive memory full"),
+        (stalled && leaving::is_not_told(run), "left by one that fell back"),
     ];
     // What a socket says of itself after fast open is of another kind, too; all other counters stand for themselves.
     let says = |name: &str| concerned || (verdict.kind == Kind::CounterBroken && name == FAST_OPEN);
@@ -37,28 +40,28 @@ pub fn falls_back(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| run.story(side).mptcp.is_some_and(|state| state.fallback))
 }
 
+/// How a connection fell back to TCP. One that only one end takes for TCP is in another state than one that both do; and
+/// where the server fell back because the end of the handshake had not reached it, data may be under way already.
+fn how(run: &Run<'_>) -> &'static str {
+    let still_mptcp = |side| run.story(side).mptcp.is_some_and(|state| !state.fallback);
+    let in_handshake = run.counter(Sender::Server, "MPTcpExt.MPCapableFallbackACK") > 0;
+    match (run.case.is_mptcp(), BOTH.into_iter().any(still_mptcp), in_handshake) {
+        (false, ..) => "fallen back to a TCP peer",
+        (true, false, false) => "fallen back to TCP",
+        (true, false, true) => "fallen back to TCP in the handshake",
+        (true, true, false) => "one end alone fallen back to TCP",
+        (true, true, true) => "one end alone fallen back to TCP in the handshake",
+    }
+}
+
+/// Whether MPTCP has thrown away data that TCP had acknowledged, as outside of its window.
+fn drops_behind(run: &Run<'_>) -> bool {
+    BOTH.into_iter().any(|side| run.counter(side, "MPTcpExt.NoDSSInWindow") > 0)
+}
+
 /// Whether a middlebox may make one end fall back to TCP while the other knows nothing of it.
 fn meets_middlebox(run: &Run<'_>) -> bool {
     middlebox::strip_midway(run.case) || middlebox::alter(run.case)
-}
-
-/// Whether a reader on an MPTCP socket wants to be woken for so many bytes at once only.
-fn waits_for_low_water(run: &Run<'_>) -> bool {
-    BOTH.into_iter().any(|side| {
-        let options = &run.endpoint(side).options;
-        run.story(side).mptcp.is_some() && options.rcvlowat.is_some_and(|bytes| bytes > 1)
-    })
-}
-
-/// Whether an MPTCP socket of several subflows has no memory left to receive into.
-fn is_full(run: &Run<'_>) -> bool {
-    let detail = |socket: &SocketState, name| socket.details.get(name).copied().unwrap_or(0);
-    let full = |socket: &SocketState| {
-        socket.protocol == "mptcp"
-            && detail(socket, "subflows_total") > 1
-            && detail(socket, "mem_rmem_alloc") >= detail(socket, "mem_rcvbuf")
-    };
-    run.seen.hosts.values().flat_map(|host| &host.stalled_sockets).any(full)
 }
 
 /// Whether a connection began with data in its SYN.
@@ -90,29 +93,24 @@ mod tests {
         assert_eq!(alone.signature, format!("{} (fallen back to a TCP peer)", plain.signature));
 
         (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+        seen.server.mptcp = Some(MptcpState { remote_key: true, ..MptcpState::default() });
+        let one = judge(&case, &seen);
+        assert_eq!(one.signature, format!("{} (one end alone fallen back to TCP)", plain.signature));
+        seen.server.mptcp = seen.client.mptcp;
         let fallen = judge(&case, &seen);
         assert_eq!(fallen.signature, format!("{} (fallen back to TCP)", plain.signature));
+
+        let counters = &mut seen.hosts.entry(case.server.host).or_default().counters;
+        counters.insert("MPTcpExt.MPCapableFallbackACK".into(), 1);
+        let early = judge(&case, &seen);
+        assert_eq!(early.signature, format!("{} (fallen back to TCP in the handshake)", plain.signature));
+        seen.hosts.entry(case.server.host).or_default().counters.clear();
 
         case.hosts.entry(case.server.host).or_default().syncookies = Syncookies::Always;
         seen.hosts.entry(case.server.host).or_default().counters.insert("TcpExt.SyncookiesRecv".into(), 1);
         let both = judge(&case, &seen);
         assert_eq!(both.signature, format!("{} (fallen back to TCP, SYN cookie)", plain.signature));
         assert!(plain.resembles(&both.signature) && both.resembles(&fallen.signature));
-    }
-
-    #[test]
-    fn a_low_water_mark_on_an_mptcp_socket_is_told_of_a_stall() {
-        let mut case = Case::default();
-        case.client.protocol = Protocol::Mptcp;
-        case.server.protocol = Protocol::Mptcp;
-        case.client.options.rcvlowat = Some(2048);
-        let mut seen = healthy::observation(&case);
-        seen.end = End::Stalled { idle: Default::default() };
-        assert!(
-            judge(&case, &seen).signature.ends_with(" (SO_RCVLOWAT on MPTCP)"),
-            "{}",
-            judge(&case, &seen).signature
-        );
     }
 
     #[test]

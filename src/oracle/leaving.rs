@@ -2,7 +2,7 @@
 
 use super::{Kind, Run, Verdict};
 use crate::case::{Leave, Manner, Protocol};
-use crate::observation::{CallError, End, Story};
+use crate::observation::{CallError, End, SocketState, Story};
 use crate::payload::Sender;
 
 /// Whether this error of `side` is how it learns that the other endpoint has left.
@@ -27,13 +27,6 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     if matches!(run.seen.end, End::Stalled { .. }) && leaver.left && run.expected.may_miss_the_end {
         return Some(Verdict::skip("an endpoint left, and the packet that told of it may be lost"));
     }
-    // Closed with bytes unread, it sends a FIN and no RST (net/mptcp/protocol.c, __mptcp_close_ssk), with a window that
-    // stays closed: the peer learns of it when FIN-WAIT-2 is over, after a minute.
-    if matches!(run.seen.end, End::Stalled { .. }) && leaver.unread && fallen_back {
-        return Some(Verdict::skip(
-            "an MPTCP socket that had fallen back was closed with bytes unread, without a reset",
-        ));
-    }
     if run.seen.end != End::Finished || !leaver.left || run.expected.may_miss_the_end {
         return None;
     }
@@ -45,6 +38,18 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
         return Some(Verdict::of(Kind::Reset, &looks, what));
     }
     fastclose(run, by, leaver, peer)
+}
+
+/// Whether an endpoint that had fallen back to TCP has left, and its peer still waits for a closed window: what comes for a
+/// closed socket is taken, not answered with a reset.
+pub fn is_not_told(run: &Run<'_>) -> bool {
+    let Some(Leave { by, .. }) = run.case.ending.leave else { return false };
+    let leaver = run.story(by);
+    let waits = |socket: &SocketState| socket.state == "CLOSE-WAIT" && socket.timer.as_deref() == Some("probe");
+    let peers = run.seen.hosts.get(&run.endpoint(by.peer()).host);
+    leaver.left
+        && leaver.mptcp.is_some_and(|state| state.fallback)
+        && peers.is_some_and(|host| host.stalled_sockets.iter().any(waits))
 }
 
 /// Bytes unread in an MPTCP connection are answered with MP_FASTCLOSE (RFC 8684 section 3.5).
@@ -134,6 +139,24 @@ mod tests {
             seen.hosts.entry(host).or_default().counters.insert(counter.into(), 1);
         }
         assert_eq!(judge(&case, &seen).signature, "Pass");
+    }
+
+    #[test]
+    fn a_peer_before_the_closed_window_of_one_that_fell_back_is_told_of() {
+        let mut case = case(Manner::Close);
+        case.client.protocol = Protocol::Mptcp;
+        let stalled = |timer: &str| {
+            let mut seen = left(&case);
+            seen.server.error = None;
+            seen.client.mptcp = Some(MptcpState { fallback: true, ..MptcpState::default() });
+            seen.end = End::Stalled { idle: Default::default() };
+            let socket =
+                SocketState { state: "CLOSE-WAIT".into(), timer: Some(timer.into()), ..SocketState::default() };
+            seen.hosts.entry(Host::Ns2).or_default().stalled_sockets.push(socket);
+            judge(&case, &seen).signature
+        };
+        assert!(stalled("probe").ends_with("(fallen back to a TCP peer, left by one that fell back)"));
+        assert!(!stalled("retransmit").contains("left"), "somebody answers no packets: another bug");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Kind, Run, Verdict, circumstances, middlebox};
-use crate::observation::{End, Hang, Story};
+use crate::observation::{End, Hang, SocketState, Story};
 
 /// Looks at a run in which no byte moved for longer than the case's patience.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
@@ -21,6 +21,12 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     if middlebox::strip_midway(run.case) && !circumstances::falls_back(run) {
         // Without its options MPTCP can neither go on nor end, and nothing tells it so.
         return Some(Verdict::skip("nothing moved, but a middlebox took options that MPTCP cannot go on without"));
+    }
+    if let Some(rest) = keeps_its_pause(run) {
+        let rest = humantime::format_duration(whole(rest));
+        return Some(Verdict::skip(&format!(
+            "nothing moved, but a timer that keeps its pause for want of time stamps fires in {rest} for the first time since"
+        )));
     }
     let (client, server) = (place(&run.seen.client), place(&run.seen.server));
     let what = format!(
@@ -64,6 +70,24 @@ fn too_late(run: &Run<'_>) -> Option<Duration> {
     (worst > run.expected.patience / 4).then_some(whole(worst))
 }
 
+/// In how long the retransmission timer of a connection without time stamps fires, where it has not fired since the last
+/// progress, but rests as long as after the losses before that. An acknowledgement of what was sent twice says nothing of the
+/// round trip then, so the pause stays doubled (RFC 6298 section 5, Karn's algorithm): where each packet is lost
+/// once, as before a window of less than a packet's memory, each pause is twice the one before, however often it helps.
+fn keeps_its_pause(run: &Run<'_>) -> Option<Duration> {
+    const TIMESTAMPS: u64 = 1;
+    let detail = |socket: &SocketState, name: &str| socket.details.get(name).copied().unwrap_or(0);
+    let keeps = |socket: &&SocketState| {
+        socket.protocol == "tcp"
+            && socket.timer.as_deref() == Some("retransmit")
+            && detail(socket, "options") & TIMESTAMPS == 0
+            && detail(socket, "backoff") > 0
+            && detail(socket, "retransmits") == 0
+    };
+    let socket = run.seen.hosts.values().flat_map(|host| &host.stalled_sockets).find(keeps)?;
+    Some(Duration::from_millis(detail(socket, "timer_expires_ms")))
+}
+
 /// To the tenth of a second: more says nothing.
 fn whole(duration: Duration) -> Duration {
     Duration::from_millis(duration.as_millis() as u64 / 100 * 100)
@@ -72,7 +96,7 @@ fn whole(duration: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{Case, LinkId};
+    use crate::case::{Case, Host, LinkId};
     use crate::observation::Observation;
     use crate::oracle::{healthy, judge};
 
@@ -112,6 +136,21 @@ mod tests {
             seen.client.state.clear();
         });
         assert_eq!(verdict.signature, "Stalled: client not connected, server reading");
+    }
+
+    #[test]
+    fn a_timer_that_keeps_its_pause_without_time_stamps_leaves_it_undecided() {
+        let waiting = |options: u64, retransmits: u64| {
+            let details =
+                [("options", options), ("retransmits", retransmits), ("backoff", 5), ("timer_expires_ms", 2390)];
+            let details = details.map(|(name, value)| (name.to_owned(), value)).into();
+            let timer = Some("retransmit".to_owned());
+            let socket = SocketState { protocol: "tcp".into(), timer, details, ..SocketState::default() };
+            stalled(|seen| seen.hosts.entry(Host::Ns1).or_default().stalled_sockets.push(socket)).kind
+        };
+        assert_eq!(waiting(6, 0), Kind::Skip);
+        assert_eq!(waiting(7, 0), Kind::Stalled, "with time stamps the pause is taken anew");
+        assert_eq!(waiting(6, 4), Kind::Stalled, "it has fired, and nothing came of it");
     }
 
     #[test]

@@ -145,6 +145,6 @@ mod tests {
         seen.end = End::Stalled { idle: Default::default() };
         assert_eq!(judge(&case, &seen).kind, Kind::Skip);
         seen.client.mptcp = Some(MptcpState { fallback: true, ..MptcpState::default() });
-        assert!(judge(&case, &seen).signature.ends_with("(fallen back to TCP, middlebox against DSS)"));
+        assert!(judge(&case, &seen).signature.ends_with("(one end alone fallen back to TCP, middlebox against DSS)"));
     }
 }

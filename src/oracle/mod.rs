@@ -21,6 +21,7 @@ mod leaving;
 mod leftovers;
 mod liveness;
 mod losses;
+mod memory;
 mod middlebox;
 #[cfg(test)]
 mod properties;

@@ -1,0 +1,190 @@
+//! Stalls that full receive memory explains, as far as the case itself makes memory scarce.
+//!
+//! Memory that is full for no reason in the case is not excused: what fills it may be the bug.
+
+use super::{BOTH, Run, budget};
+use crate::case::{Chunks, Host, Pattern};
+use crate::observation::SocketState;
+
+/// A receive buffer up to here is small: one mapping of MPTCP, which is as long as the largest packet that TCP makes,
+/// need not fit in.
+const SMALL_BUFFER: u64 = 64 << 10;
+
+/// Segments shorter than this take several times the memory of what they carry.
+const SMALL_SEGMENT: u64 = 512;
+
+/// Whether data that ran ahead on one of several subflows has filled the memory that the data before it needs.
+///
+/// Some subflows may be gone by then.
+pub fn full_out_of_order(run: &Run<'_>) -> bool {
+    sockets(run, "mptcp").any(|(host, socket)| {
+        let several = detail(socket, "subflows_total") > 1 || joined(run, host);
+        several && is_full(socket) && is_scarce(run)
+    })
+}
+
+/// Whether the memory of a subflow is filled by a part of a mapping that cannot be passed on before all of it is there: its
+/// checksum covers the whole.
+pub fn full_of_unchecked(run: &Run<'_>) -> bool {
+    let checks =
+        |host: Host| sockets(run, "mptcp").any(|(of, socket)| of == host && detail(socket, "csum_enabled") == 1);
+    sockets(run, "tcp").any(|(host, socket)| {
+        let small = detail(socket, "mem_rcvbuf") <= SMALL_BUFFER;
+        detail(socket, "mptcp_subflow") == 1 && socket.receive_queue > 0 && is_full(socket) && small && checks(host)
+    })
+}
+
+/// Whether a connection under checksums was given up, a minute after its sender had closed, because what the reader waited for
+/// did not fit into the memory of its subflow: [`full_of_unchecked`], in a case whose patience is longer than the kernel's.
+pub fn gave_up_unchecked(run: &Run<'_>) -> bool {
+    BOTH.into_iter().any(|side| {
+        let (reader, peer) = (run.endpoint(side), side.peer());
+        run.story(side).mptcp.is_some_and(|state| state.checksum)
+            && run.story(side).error.is_some()
+            && run.counter(side, "TcpExt.TCPRcvQDrop") > 0
+            && run.counter(peer, "MPTcpExt.MPFastcloseTx") > 0
+            && run.story(peer).state == "done"
+            && budget::receive_buffer(reader, &run.case.knobs(reader.host)) <= SMALL_BUFFER
+    })
+}
+
+/// Whether a reader on an MPTCP socket waits for more bytes at once than its memory holds.
+pub fn full_below_low_water(run: &Run<'_>) -> bool {
+    let waits = BOTH.into_iter().any(|side| {
+        run.story(side).mptcp.is_some() && run.endpoint(side).options.rcvlowat.is_some_and(|bytes| bytes > 1)
+    });
+    // Where TCP would call it pressure: seven eighths (tcp_rmem_pressure(), include/net/tcp.h).
+    let pressed = |socket: &SocketState| {
+        let buffer = detail(socket, "mem_rcvbuf");
+        buffer > 0 && detail(socket, "mem_rmem_alloc") > buffer - buffer / 8
+    };
+    waits && sockets(run, "mptcp").any(|(_, socket)| pressed(socket))
+}
+
+/// The sockets of a protocol at the moment of the stall, each with its host.
+fn sockets<'a>(run: &Run<'a>, protocol: &'static str) -> impl Iterator<Item = (Host, &'a SocketState)> {
+    let all =
+        run.seen.hosts.iter().flat_map(|(host, story)| story.stalled_sockets.iter().map(|socket| (*host, socket)));
+    all.filter(move |(_, socket)| socket.protocol == protocol)
+}
+
+fn detail(socket: &SocketState, name: &str) -> u64 {
+    socket.details.get(name).copied().unwrap_or(0)
+}
+
+fn is_full(socket: &SocketState) -> bool {
+    let buffer = detail(socket, "mem_rcvbuf");
+    buffer > 0 && detail(socket, "mem_rmem_alloc") >= buffer
+}
+
+/// Whether a host has ever joined a subflow to a connection.
+fn joined(run: &Run<'_>, host: Host) -> bool {
+    let counted =
+        |name: &str| run.seen.hosts.get(&host).and_then(|story| story.counters.get(name)).is_some_and(|n| *n > 0);
+    counted("MPTcpExt.MPJoinAckRx") || counted("MPTcpExt.MPJoinSynAckRx")
+}
+
+/// Whether one of the directions has a small receive buffer, or segments that are mostly overhead.
+fn is_scarce(run: &Run<'_>) -> bool {
+    BOTH.into_iter().any(|side| {
+        let (from, to) = (run.endpoint(side), run.endpoint(side.peer()));
+        let short = from.options.maxseg.max(to.options.maxseg).is_some_and(|bytes| u64::from(bytes) < SMALL_SEGMENT);
+        budget::receive_buffer(to, &run.case.knobs(to.host)) <= SMALL_BUFFER || short || writes_little(&from.write)
+    })
+}
+
+/// Whether a writer's calls, or many of them, carry little.
+fn writes_little(chunks: &Chunks) -> bool {
+    let least = match chunks.pattern {
+        Pattern::Whole => return false,
+        Pattern::Fixed(size) | Pattern::Bursts { chunk: size, .. } | Pattern::Around { unit: size } => u64::from(size),
+        Pattern::Uniform { min, .. } => u64::from(min),
+        Pattern::PowersOfTwo { .. } | Pattern::Dribble { .. } => 1,
+    };
+    least < SMALL_SEGMENT
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::case::{Case, Host, Pattern, Protocol};
+    use crate::observation::{CallError, End, MptcpState, Observation, SocketState};
+    use crate::oracle::{healthy, judge};
+
+    fn socket(protocol: &str, receive_queue: u32, details: &[(&str, u64)]) -> SocketState {
+        let details: BTreeMap<String, u64> = details.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        SocketState { protocol: protocol.into(), receive_queue, details, ..SocketState::default() }
+    }
+
+    fn mptcp() -> Case {
+        let mut case = Case::default();
+        case.server.host = Host::Ns2;
+        (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+        case
+    }
+
+    fn stalled(case: &Case, sockets: &[SocketState], change: impl FnOnce(&mut Observation)) -> String {
+        let mut seen = healthy::observation(case);
+        seen.end = End::Stalled { idle: Default::default() };
+        seen.hosts.entry(Host::Ns1).or_default().stalled_sockets = sockets.to_vec();
+        change(&mut seen);
+        judge(case, &seen).signature
+    }
+
+    fn told(signature: &str) -> &str {
+        signature.split_once(" (").map_or("", |(_, circumstances)| circumstances.trim_end_matches(')'))
+    }
+
+    #[test]
+    fn full_memory_of_several_subflows_is_told_where_the_case_makes_it_scarce() {
+        let full = [("mem_rmem_alloc", 131_956), ("mem_rcvbuf", 131_072)];
+        let two = socket("mptcp", 0, &[&full[..], &[("subflows_total", 2)]].concat());
+        let one = socket("mptcp", 0, &[&full[..], &[("subflows_total", 1)]].concat());
+        let mut case = mptcp();
+        assert_eq!(told(&stalled(&case, std::slice::from_ref(&two), |_| ())), "", "nothing makes memory scarce");
+        case.client.write.pattern = Pattern::Uniform { min: 1, max: 6 };
+        assert_eq!(told(&stalled(&case, &[two], |_| ())), "several subflows, receive memory full");
+        let gone = |seen: &mut Observation| {
+            seen.hosts.entry(Host::Ns1).or_default().counters.insert("MPTcpExt.MPJoinAckRx".into(), 1);
+        };
+        assert_eq!(told(&stalled(&case, std::slice::from_ref(&one), |_| ())), "");
+        assert_eq!(told(&stalled(&case, &[one], gone)), "several subflows, receive memory full");
+    }
+
+    #[test]
+    fn a_part_of_a_mapping_that_fills_the_memory_is_told_where_checksums_wait_for_the_rest() {
+        let details = [("mem_rmem_alloc", 4352), ("mem_rcvbuf", 4096), ("mptcp_subflow", 1)];
+        let (subflow, read) = (socket("tcp", 2848, &details), socket("tcp", 0, &details));
+        let checked = |on| socket("mptcp", 0, &[("csum_enabled", on)]);
+        let name = "DSS checksum, receive memory full";
+        assert_eq!(told(&stalled(&mptcp(), &[subflow.clone(), checked(1)], |_| ())), name);
+        assert_eq!(told(&stalled(&mptcp(), &[subflow, checked(0)], |_| ())), "");
+        assert_eq!(told(&stalled(&mptcp(), &[read, checked(1)], |_| ())), "");
+    }
+
+    #[test]
+    fn what_was_given_up_for_that_reason_is_told_as_well() {
+        let mut case = mptcp();
+        case.client.options.rcvbuf_late = Some(3147);
+        let mut seen = healthy::observation(&case);
+        seen.client.error = Some(CallError { call: "recv".into(), errno: "ENOTCONN".into(), sent: 0, received: 0 });
+        seen.client.mptcp = Some(MptcpState { remote_key: true, checksum: true, ..MptcpState::default() });
+        for (host, counter) in [(Host::Ns1, "TcpExt.TCPRcvQDrop"), (Host::Ns2, "MPTcpExt.MPFastcloseTx")] {
+            assert_eq!(told(&judge(&case, &seen).signature), "");
+            seen.hosts.entry(host).or_default().counters.insert(counter.into(), 1);
+        }
+        assert_eq!(told(&judge(&case, &seen).signature), "DSS checksum, receive memory full");
+    }
+
+    #[test]
+    fn a_low_water_mark_is_told_where_memory_is_full_below_it() {
+        let name = "SO_RCVLOWAT on MPTCP, receive memory full";
+        let buffer = |used| socket("mptcp", 0, &[("mem_rmem_alloc", used), ("mem_rcvbuf", 11_140)]);
+        let mut case = mptcp();
+        assert_eq!(told(&stalled(&case, &[buffer(11_456)], |_| ())), "");
+        case.client.options.rcvlowat = Some(1200);
+        assert_eq!(told(&stalled(&case, &[buffer(11_456)], |_| ())), name);
+        assert_eq!(told(&stalled(&case, &[buffer(1083)], |_| ())), "", "there is room: somebody forgot to wake it");
+    }
+}
