@@ -51,6 +51,7 @@ const BUILT_IN: &[&str] = &[
     include_str!("../../cases/known/fastopen-stall-7.2.toml"),
     include_str!("../../cases/known/fastopen-inq.toml"),
     include_str!("../../cases/known/fastopen-inq-7.2.toml"),
+    include_str!("../../cases/known/left-after-close-6.18.toml"),
     include_str!("../../cases/known/left-after-fallback-7.2.toml"),
     include_str!("../../cases/known/one-sided-fallback-6.18.toml"),
     include_str!("../../cases/known/one-sided-fallback-7.2.toml"),

@@ -74,6 +74,8 @@ fn part(socket: Socket, reuse: bool) -> Result<Option<Socket>, Interruption> {
         return Ok(None);
     }
     disconnect(&socket).map_err(failed("disconnect"))?;
+    // What the old connection met and nobody was told of stays with the socket: the next connect must not take it for its own.
+    socket.take_error().map_err(failed("getsockopt"))?;
     Ok(Some(socket))
 }
 

@@ -2,6 +2,7 @@
 
 use super::{BOTH, Kind, Run, Verdict};
 use crate::case::Protocol;
+use crate::payload::Sender;
 
 /// Looks at the endpoints that ask for MPTCP on such a host. There is no transfer to judge then.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
@@ -10,8 +11,9 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
         end.protocol == Protocol::Mptcp && !run.case.knobs(end.host).has_mptcp()
     });
     let sides: Vec<_> = refused.collect();
-    // The client asks first; a server may not come to it.
-    let side = *sides.first()?;
+    // Who asks first is refused, and the other one may not come to it.
+    let asked = |side: &Sender| run.story(*side).error.is_some() || run.story(*side).connected;
+    let side = sides.iter().copied().find(asked).or_else(|| sides.first().copied())?;
     let (story, name) = (run.story(side), side.name());
     let looks = match &story.error {
         Some(error) if error.call == "socket" && error.errno == "ENOPROTOOPT" => return Some(Verdict::pass()),
@@ -43,5 +45,19 @@ mod tests {
         assert_eq!(judged(Some("ENOPROTOOPT")), "Pass");
         assert_eq!(judged(Some("EPROTONOSUPPORT")), "Reset: client socket EPROTONOSUPPORT where MPTCP is off");
         assert_eq!(judged(None), "Reset: client got an MPTCP socket where MPTCP is off");
+    }
+
+    #[test]
+    fn a_client_that_waited_for_a_server_that_was_refused_has_got_nothing() {
+        let mut case = Case::default();
+        (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+        case.hosts.entry(case.client.host).or_default().sysctls.insert(Sysctl::MptcpEnabled, 0);
+        let mut seen = healthy::observation(&case);
+        (seen.client.connected, seen.client.mptcp) = (false, None);
+        seen.server.error =
+            Some(CallError { call: "socket".into(), errno: "ENOPROTOOPT".into(), sent: 0, received: 0 });
+        assert_eq!(judge(&case, &seen).signature, "Pass");
+        seen.client.connected = true;
+        assert_eq!(judge(&case, &seen).signature, "Reset: client got an MPTCP socket where MPTCP is off");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{budget, losses, middlebox, silence};
-use crate::case::{Action, Case, Family, Impairments};
+use crate::case::{Action, Case, Family, Impairments, SocketOption};
 use crate::observation::CallError;
 
 /// What may happen in a case, and how long its parts may take.
@@ -59,6 +59,7 @@ impl Expectation {
             may_time_out: silence::blackout(case) > KERNEL_PATIENCE,
             may_miss_the_end: case.ending.leave.is_some()
                 && (is_disturbed(case)
+                    || holds_third_packet(case)
                     || middlebox::cut(case)
                     || losses::directions(case).any(|way| way.rate.is_some())),
             may_be_cut: middlebox::cut(case),
@@ -118,6 +119,12 @@ fn is_disturbed(case: &Case) -> bool {
         || !case.events.is_empty()
         || losses::any(case)
         || losses::directions(case).any(|impairments| disturbed(&impairments))
+}
+
+/// Whether the client may put off the acknowledgement that completes the handshake. Where it resets the connection before,
+/// there was none that the server could accept.
+fn holds_third_packet(case: &Case) -> bool {
+    case.client.smallest(SocketOption::TcpQuickack) == Some(0)
 }
 
 /// Whether a flipped bit may end a connect.

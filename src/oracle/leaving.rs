@@ -40,16 +40,19 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     fastclose(run, by, leaver, peer)
 }
 
-/// Whether an endpoint that had fallen back to TCP has left, and its peer still waits for a closed window: what comes for a
-/// closed socket is taken, not answered with a reset.
+/// Whether the endpoint of an MPTCP socket has left, and its peer still waits before a closed window: what comes for a closed
+/// socket is taken, not answered with a reset.
 pub fn is_not_told(run: &Run<'_>) -> bool {
     let Some(Leave { by, .. }) = run.case.ending.leave else { return false };
     let leaver = run.story(by);
-    let waits = |socket: &SocketState| socket.state == "CLOSE-WAIT" && socket.timer.as_deref() == Some("probe");
-    let peers = run.seen.hosts.get(&run.endpoint(by.peer()).host);
+    let Some(peers) = run.seen.hosts.get(&run.endpoint(by.peer()).host) else { return false };
+    // The end of the leaver's stream has come to the peer, and nothing else.
+    let is_told_the_end = |socket: &SocketState| socket.state == "CLOSE-WAIT";
+    let waits = |socket: &SocketState| socket.timer.as_deref() == Some("probe");
     leaver.left
-        && leaver.mptcp.is_some_and(|state| state.fallback)
-        && peers.is_some_and(|host| host.stalled_sockets.iter().any(waits))
+        && leaver.mptcp.is_some()
+        && peers.stalled_sockets.iter().any(is_told_the_end)
+        && peers.stalled_sockets.iter().any(waits)
 }
 
 /// Bytes unread in an MPTCP connection are answered with MP_FASTCLOSE (RFC 8684 section 3.5).
@@ -69,7 +72,7 @@ fn fastclose(run: &Run<'_>, by: Sender, leaver: &Story, peer: &Story) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{Case, Host, Impairments, LinkId, Loss};
+    use crate::case::{Case, Host, Impairments, LinkId, Loss, SocketOption};
     use crate::observation::{MptcpState, Observation};
     use crate::oracle::{healthy, judge};
 
@@ -142,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_before_the_closed_window_of_one_that_fell_back_is_told_of() {
+    fn a_peer_before_the_closed_window_of_an_mptcp_socket_that_is_gone_is_told_of() {
         let mut case = case(Manner::Close);
         case.client.protocol = Protocol::Mptcp;
         let stalled = |timer: &str| {
@@ -155,8 +158,8 @@ mod tests {
             seen.hosts.entry(Host::Ns2).or_default().stalled_sockets.push(socket);
             judge(&case, &seen).signature
         };
-        assert!(stalled("probe").ends_with("(fallen back to a TCP peer, left by one that fell back)"));
-        assert!(!stalled("retransmit").contains("left"), "somebody answers no packets: another bug");
+        assert!(stalled("probe").ends_with("(fallen back to a TCP peer, data for a closed MPTCP socket)"));
+        assert!(!stalled("retransmit").contains("closed"), "somebody answers no packets: another bug");
     }
 
     #[test]
@@ -169,6 +172,9 @@ mod tests {
             judge(case, &seen).kind
         };
         assert_eq!(stalled(&case), Kind::Stalled);
+        case.client.options.extra.insert(SocketOption::TcpQuickack, 0);
+        assert_eq!(stalled(&case), Kind::Skip, "reset before the handshake was through");
+        case.client.options.extra.clear();
         let lossy = Impairments { loss: Some(Loss::Independent(0.1)), ..Impairments::default() };
         case.links.entry(LinkId::Ns1Ns2).or_default().forward = lossy;
         assert_eq!(stalled(&case), Kind::Skip);
