@@ -1,19 +1,25 @@
 //! The kernel's own selftest scripts, unchanged, with whitewater in the place of their C program.
 //!
 //! They come from a Linux source tree that WHITEWATER_KERNEL_SOURCE names. Here one of them runs over IPv4 with small
-//! files; WHITEWATER_KERNEL_SCRIPTS=all runs the five of them as they are, which takes some minutes:
+//! files, on this kernel and on a deterministic one, where its netem is real; WHITEWATER_KERNEL_SCRIPTS=all runs the five of
+//! them as they are, which takes some minutes:
 //!
 //!     WHITEWATER_KERNEL_SOURCE=linux-7.2 WHITEWATER_KERNEL_SCRIPTS=all cargo test --test kernel_scripts -- --nocapture
 
 mod common;
 
-use common::selftests::{Selftests, in_namespaces, lacks_namespaces, missing};
+use std::process::Command;
+
+use common::selftests::{IN_GUEST, Selftests, in_namespaces, lacks_namespaces, missing};
 
 /// What the scripts call.
 const PROGRAMS: [&str; 8] = ["ip", "tc", "ss", "nstat", "nft", "ping", "sysctl", "unshare"];
 
 /// The script that is run in any case, and its options: no impairments, which not every kernel has.
 const QUICK: (&str, &[&str]) = ("mptcp_connect.sh", &["-4", "-f", "65536", "-d", "0", "-l", "0", "-r", "0"]);
+
+/// And its options where netem is real: it draws loss, delay and reordering.
+const QUICK_IN_GUEST: &[&str] = &["-4", "-f", "65536"];
 
 /// All of them.
 const ALL: [&str; 5] = [
@@ -32,36 +38,66 @@ const ALL_TESTS: usize = 68;
 
 #[test]
 fn the_kernels_scripts_pass_with_whitewater_in_the_place_of_their_program() {
-    let selftests = match Selftests::open() {
-        Ok(selftests) => selftests,
-        Err(why) => return println!("SKIP: the kernel's scripts: {why}"),
-    };
-    let lacking = missing(&PROGRAMS);
-    if !lacking.is_empty() {
-        return println!("SKIP: the kernel's scripts call {lacking:?}, not installed here");
-    }
+    let Some(selftests) = selftests() else { return };
     if let Some(why) = lacks_namespaces() {
         return println!("SKIP: the kernel's scripts need namespaces: {why}");
     }
     selftests.put_ours();
-    if std::env::var("WHITEWATER_KERNEL_SCRIPTS").is_ok_and(|which| which == "all") {
+    let run = |script: &str| {
+        let mut command = in_namespaces(&selftests.mptcp());
+        command.arg(format!("./{script}"));
+        command
+    };
+    if all() {
         for script in ALL {
-            passes(&selftests, script, &[], ALL_TESTS);
+            passes(run(script), script, &[], ALL_TESTS);
         }
     } else {
-        passes(&selftests, QUICK.0, QUICK.1, QUICK_TESTS);
+        passes(run(QUICK.0), QUICK.0, QUICK.1, QUICK_TESTS);
     }
 }
 
+#[test]
+fn the_kernels_scripts_pass_on_a_deterministic_kernel() {
+    let Some(selftests) = selftests() else { return };
+    if common::kernel().is_none() {
+        return;
+    }
+    selftests.copy_ours();
+    let run = |script: &str| {
+        let mut command = common::whitewater();
+        command.args(["kernel", "run", "--", "bash", "-c", IN_GUEST, "bash"]).arg(format!("./{script}"));
+        command.current_dir(selftests.folder());
+        command
+    };
+    if all() {
+        for script in ALL {
+            passes(run(script), script, &[], ALL_TESTS);
+        }
+    } else {
+        passes(run(QUICK.0), QUICK.0, QUICK_IN_GUEST, QUICK_TESTS);
+    }
+}
+
+/// Whether all scripts are to be run, as they are.
+fn all() -> bool {
+    std::env::var("WHITEWATER_KERNEL_SCRIPTS").is_ok_and(|which| which == "all")
+}
+
+/// The scripts, where they and what they call are here; else it says so.
+fn selftests() -> Option<Selftests> {
+    let lacking = missing(&PROGRAMS);
+    let selftests = match Selftests::open() {
+        Ok(_) if !lacking.is_empty() => Err(format!("they call {lacking:?}, not installed here")),
+        result => result,
+    };
+    selftests.map_err(|why| println!("SKIP: the kernel's scripts: {why}")).ok()
+}
+
 /// Runs a script: all of its tests have to pass, none may be skipped.
-fn passes(selftests: &Selftests, script: &str, options: &[&str], tests: usize) {
+fn passes(mut command: Command, script: &str, options: &[&str], tests: usize) {
     let begin = std::time::Instant::now();
-    let output = in_namespaces(&selftests.mptcp())
-        .arg(format!("./{script}"))
-        .args(options)
-        .env("NO_COLOR", "1")
-        .output()
-        .expect("unshare starts");
+    let output = command.args(options).env("NO_COLOR", "1").output().expect("it starts");
     let told = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     let count = |start: &str| told.lines().filter(|line| line.starts_with(start)).count();

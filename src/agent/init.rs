@@ -16,6 +16,7 @@ use std::time::Duration;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
 
+use super::command::{self, ORDER, OUTCOME, Order};
 use super::protocol::{Errand, Reply};
 use super::{coverage, run};
 use crate::oracle::{Expectation, judge};
@@ -91,6 +92,12 @@ fn live() -> Result<(), InitError> {
     nix::sys::prctl::set_timerslack(SLACK).map_err(failed("set the timer slack"))?;
     mount_all()?;
     make_devices()?;
+    if let Some(order) = order()? {
+        stir(order.seed)?;
+        let outcome = command::obey(&order).map_err(failed("run the command"))?;
+        let bytes = serde_json::to_vec(&outcome).map_err(failed("write the outcome"))?;
+        return fs::write(Path::new(CASE_FOLDER).join(OUTCOME), bytes).map_err(failed("write the outcome"));
+    }
     let errand = match fs::read(Path::new(CASE_FOLDER).join(ERRAND)) {
         Ok(bytes) => serde_json::from_slice::<Errand>(&bytes).map_err(failed("read the errand"))?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -116,6 +123,15 @@ fn live() -> Result<(), InitError> {
     };
     let bytes = serde_json::to_vec(&reply).map_err(failed("write the reply"))?;
     fs::write(Path::new(CASE_FOLDER).join(REPLY), bytes).map_err(failed("write the reply"))
+}
+
+/// The order in the case folder, where it holds one in the place of an errand.
+fn order() -> Result<Option<Order>, InitError> {
+    match fs::read(Path::new(CASE_FOLDER).join(ORDER)) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(failed("read the order")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read the order")(error)),
+    }
 }
 
 /// Leaves the counters of the lines that this kernel has executed.

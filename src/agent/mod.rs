@@ -9,6 +9,7 @@ mod run;
 mod settle;
 mod watch;
 
+pub mod command;
 pub mod coverage;
 pub mod evidence;
 pub mod init;

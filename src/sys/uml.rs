@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::personality::{self, Persona};
 use nix::sys::prctl;
@@ -15,12 +16,22 @@ use nix::unistd::Pid;
 
 /// Makes `command` start its program in a process in which nothing of the host shows that differs between two runs:
 /// no address randomization, no entropy (getrandom(2) fails with ENOSYS; a filter that no child can shed), one CPU
-/// where `cpu` names one. The program finds a copy of `file` at the descriptor `number`, leaves no core file, and is
-/// killed once the thread that started it ends.
+/// where `cpu` names one. The program finds a copy of each of `files` at the descriptor beside it, leaves no core file,
+/// and is killed once the thread that started it ends.
 ///
-/// Where the program cannot be executed, `spawn` may succeed all the same and the child be aborted: `number` may have
-/// been the pipe over which the child would have told.
-pub fn start_alike(command: &mut Command, cpu: Option<usize>, file: OwnedFd, number: RawFd) -> io::Result<()> {
+/// Where the program cannot be executed, `spawn` may succeed all the same and the child be aborted: one of the numbers may
+/// have been the pipe over which the child would have told.
+pub fn start_alike(command: &mut Command, cpu: Option<usize>, files: Vec<(BorrowedFd<'_>, RawFd)>) -> io::Result<()> {
+    // Out of the way of the numbers that they are to have.
+    let above = files.iter().map(|(_, number)| number + 1).max().unwrap_or_default();
+    let files = files
+        .into_iter()
+        .map(|(file, number)| {
+            let copy = fcntl(file, FcntlArg::F_DUPFD_CLOEXEC(above))?;
+            // SAFETY: the descriptor is fresh, open and nobody else's.
+            Ok((unsafe { OwnedFd::from_raw_fd(copy) }, number))
+        })
+        .collect::<io::Result<Vec<_>>>()?;
     let cpus = match cpu {
         Some(cpu) => {
             let mut set = CpuSet::new();
@@ -38,18 +49,17 @@ pub fn start_alike(command: &mut Command, cpu: Option<usize>, file: OwnedFd, num
         personality::set(personality::get()? | Persona::ADDR_NO_RANDOMIZE)?;
         prctl::set_no_new_privs()?;
         deny_entropy()?;
-        duplicate(file.as_raw_fd(), number)
+        files.iter().try_for_each(|(file, number)| duplicate(file.as_raw_fd(), *number))
     };
     // SAFETY: between fork and exec the closure makes system calls alone: it allocates nothing and takes no lock.
     unsafe { command.pre_exec(prepare) };
     Ok(())
 }
 
-/// Puts a copy of `from` at `to`, to be kept across exec(2). dup2(2) of a descriptor onto itself would leave its
-/// close-on-exec flag.
+/// Puts a copy of `from` at `to`, another number, to be kept across exec(2).
 fn duplicate(from: RawFd, to: RawFd) -> io::Result<()> {
-    // SAFETY: neither call takes a pointer. `to` belongs to nobody in a child that is about to execute a program.
-    let result = unsafe { if from == to { libc::fcntl(from, libc::F_SETFD, 0) } else { libc::dup2(from, to) } };
+    // SAFETY: the call takes no pointer. `to` belongs to nobody in a child that is about to execute a program.
+    let result = unsafe { libc::dup2(from, to) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

@@ -45,6 +45,19 @@ impl Selftests {
         self.folder.path().join("mptcp")
     }
 
+    /// The folder above it: where the scripts look for their libraries.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Puts a copy of the program under test in the place of `mptcp_connect`: a guest does not see all of the host.
+    pub fn copy_ours(&self) -> PathBuf {
+        let place = self.mptcp().join("mptcp_connect");
+        let _ = fs::remove_file(&place);
+        fs::copy(env!("CARGO_BIN_EXE_whitewater"), &place).expect("a copy of the program");
+        place
+    }
+
     /// Puts the program under test in the place of `mptcp_connect`.
     pub fn put_ours(&self) -> PathBuf {
         let place = self.mptcp().join("mptcp_connect");
@@ -71,6 +84,11 @@ impl Selftests {
         Ok(program)
     }
 }
+
+/// What bash has to do in a guest, in the folder above the scripts, before the script that its arguments name. The scripts
+/// look for exported functions in the list of the kernel's symbols, and in User-Mode Linux all are told to be local.
+pub const IN_GUEST: &str = "sed 's/ t / T /' /proc/kallsyms >/tmp/kallsyms && mount --bind /tmp/kallsyms /proc/kallsyms \
+                            && cd mptcp && exec \"$@\"";
 
 /// A command in a user, network and mount namespace of its own, in which it may name network namespaces: all of them go
 /// with it.

@@ -2,6 +2,7 @@
 
 pub(in crate::cli) mod build;
 mod check;
+mod run;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,7 @@ enum Command {
     List,
     /// Boot a kernel, and see whether it has what cases need and runs the same case twice alike
     Check(check::Args),
+    Run(run::Args),
     /// Remove a kernel, and what is kept for its next build
     Remove(RemoveArgs),
 }
@@ -47,6 +49,7 @@ pub fn run(args: &Args) -> ExitCode {
         Command::Build(args) => build::run(args),
         Command::List => list(),
         Command::Check(args) => check::run(args),
+        Command::Run(args) => run::run(args),
         Command::Remove(args) => remove(&args.name),
     };
     done.unwrap_or_else(|error| exit::fail(code_of(&error), error))

@@ -21,12 +21,14 @@ use crate::agent::init;
 use crate::seed::Seed;
 use crate::sys::uml;
 
-/// The memory of a guest. Another size is another run: the kernel derives limits from it.
-const MEMORY: &str = "mem=256M";
+/// The memory of a case's guest, in MiB. Another size is another run: the kernel derives limits from it.
+pub(super) const MEMORY: u32 = 256;
 /// When every guest's clock starts, in nanoseconds since 1970: 14 November 2023, 22:13:20 UTC.
 const BEGINNING: &str = "time-travel-start=1700000000000000000";
 /// The descriptor at which a kernel finds its init.
 const INIT: RawFd = 9;
+/// And where its further consoles, the first of them.
+const CONSOLES: RawFd = 10;
 /// In the case folder: what the kernel says.
 pub(super) const CONSOLE: &str = "console.log";
 
@@ -65,6 +67,10 @@ pub(super) struct Launch<'a> {
     pub(super) cpu: Option<usize>,
     /// What its random numbers come from.
     pub(super) seed: Seed,
+    /// How much memory it has, in MiB.
+    pub(super) memory: u32,
+    /// Where its consoles write to, beginning with the second: the first is the kernel's own.
+    pub(super) consoles: Vec<File>,
 }
 
 /// A running kernel. Dropping it kills it.
@@ -81,12 +87,16 @@ impl Launch<'_> {
         let mut command = Command::new(self.program);
         command
             .arg0("linux")
-            .args([MEMORY, "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"])
+            .arg(format!("mem={}M", self.memory))
+            .args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"])
             .arg(format!("init=/proc/self/fd/{INIT}"))
             .args(["time-travel=inf-cpu", BEGINNING, "seccomp=on"])
             // Kernels of the same folder are told apart by a name that is drawn; it lies in the case folder alone.
             .arg("uml_dir=/proc/self/cwd/")
             .args(["console=tty0", "con=null", "con0=null,fd:1", "loglevel=5"])
+            .args(
+                (CONSOLES..).zip(1..).take(self.consoles.len()).map(|(fd, number)| format!("con{number}=null,fd:{fd}")),
+            )
             .arg(init::kernel_argument())
             .arg(format!("ww.seed={}", self.seed.0))
             .current_dir(self.folder)
@@ -99,7 +109,8 @@ impl Launch<'_> {
             .stdout(console)
             // A Ctrl-C is for the campaign to answer.
             .process_group(0);
-        uml::start_alike(&mut command, self.cpu, self.agent.try_clone_to_owned()?, INIT)?;
+        let consoles = self.consoles.iter().map(AsFd::as_fd).zip(CONSOLES..);
+        uml::start_alike(&mut command, self.cpu, std::iter::once((self.agent, INIT)).chain(consoles).collect())?;
         let mut child = command.spawn()?;
         match uml::ended(child.id()) {
             Ok(handle) => Ok(Running { child, handle }),

@@ -10,6 +10,7 @@
 pub mod coverage;
 pub mod kernels;
 
+mod command;
 mod console;
 mod hang;
 mod launch;
@@ -37,6 +38,7 @@ use crate::endpoint::plant::Plant;
 use crate::observation::{End, Observation};
 use crate::seed::Seed;
 use crate::topology::CarrierChoice;
+pub use command::CommandEnd;
 use coverage::{Coverage, CoverageError};
 use kernels::{Kernel, KernelError, Store};
 use launch::{Ended, Launch, Running};
@@ -204,13 +206,18 @@ impl UmlWorld {
     fn start(&self, folder: &Path, seed: Seed, limit: Duration) -> Result<Ended, WorldError> {
         let slot = self.slots.take(1);
         let program = self.kernel.program();
-        let launch =
-            Launch { program: &program, agent: self.agent.as_fd(), folder, cpu: slot.cpus().first().copied(), seed };
-        let mut kernel = launch.start().map_err(trouble("start the kernel", &program))?;
+        let cpu = slot.cpus().first().copied();
+        let (agent, memory, consoles) = (self.agent.as_fd(), launch::MEMORY, Vec::new());
+        self.launch(&Launch { program: &program, agent, folder, cpu, seed, memory, consoles }, limit)
+    }
+
+    /// Starts a kernel and waits for its end.
+    fn launch(&self, launch: &Launch<'_>, limit: Duration) -> Result<Ended, WorldError> {
+        let mut kernel = launch.start().map_err(trouble("start the kernel", launch.program))?;
         let number = self.enter(&kernel)?;
         let end = kernel.wait(limit);
         self.lock().1.remove(&number);
-        end.map_err(trouble("wait for the kernel", &program))
+        end.map_err(trouble("wait for the kernel", launch.program))
     }
 
     fn enter(&self, kernel: &Running) -> Result<u64, WorldError> {

@@ -1,0 +1,73 @@
+//! `whitewater kernel run`.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::agent::command::Order;
+use crate::cli::{exit, interrupt};
+use crate::seed::Seed;
+use crate::world::uml::kernels::{KernelError, Store};
+use crate::world::uml::{UmlOptions, UmlWorld};
+use crate::world::{World, WorldError};
+
+/// Run a command on a kernel of the deterministic world, in virtual time.
+///
+/// Boots the kernel, runs the command as root, and exits as it does: a test script that sleeps for an hour takes seconds, and
+/// runs alike each time. The machine's files are there to read, and the folder of the call is there to write; /tmp, /run and
+/// /dev lie in memory. Standard input and the environment are empty. What the command leaves running ends with it.
+///
+/// Where the kernel complains (a panic, a WARNING, a report of KASAN), that is told on standard error, and the exit code is
+/// 1 if the command itself has 0.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The kernel's name, as `kernel list` shows it [default: default, or the only one installed]
+    #[arg(long)]
+    name: Option<String>,
+
+    /// What all of the guest's random numbers come from
+    #[arg(long, default_value = "0x0")]
+    seed: Seed,
+
+    /// The guest's memory, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(64..=65_536))]
+    memory: u32,
+
+    /// The command and its arguments
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  whitewater kernel run -- uname -r
+  whitewater kernel run --name debug -- ./mptcp_connect.sh -m sendfile
+  whitewater kernel run -- sh -c 'ip link set lo up; ping -c 1000 127.0.0.1'";
+
+/// Runs the subcommand.
+pub(super) fn run(args: &Args) -> Result<ExitCode, KernelError> {
+    let kernel = Store::of_this_user()?.find(args.name.as_deref())?;
+    Ok(inside(args, kernel).unwrap_or_else(|error| exit::fail(exit::UNABLE, error)))
+}
+
+fn inside(args: &Args, kernel: crate::world::uml::kernels::Kernel) -> Result<ExitCode, WorldError> {
+    let folder =
+        std::env::current_dir().map_err(|error| WorldError::Unable(format!("the folder of the call: {error}")))?;
+    let world = Arc::new(UmlWorld::with(kernel, UmlOptions::default())?);
+    let stopped = interrupt::flag(&(Arc::clone(&world) as Arc<dyn World>));
+    let order = Order { words: args.command.clone(), folder, seed: args.seed };
+    let end = world.command(&order, args.memory, io::stdout(), io::stderr());
+    if stopped.load(std::sync::atomic::Ordering::Relaxed) {
+        return Ok(exit::INTERRUPTED.into());
+    }
+    let end = end?;
+    for line in &end.complaints {
+        eprintln!("kernel: {line}");
+    }
+    Ok(match end.code {
+        Some(code) if code != exit::PASSED || end.complaints.is_empty() => code.into(),
+        Some(_) => exit::FINDING.into(),
+        None => exit::fail(exit::FINDING, "the kernel went down before the command ended"),
+    })
+}
