@@ -243,6 +243,9 @@ pub struct Timings {
     /// The longest time on end in which no byte moved, planned rests apart, in looks of 50 ms.
     #[serde(default)]
     pub silence: Duration,
+    /// Whether time was virtual, so that the machine's speed is in none of these figures.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub exact: bool,
 }
 
 fn is_false(value: &bool) -> bool {

@@ -101,6 +101,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
             transfer: moved - built,
             settle: settled - moved,
             silence: transfer.silence,
+            exact: super::init::is_guest(),
         },
     };
     Ok((observation, Evidence { links }))

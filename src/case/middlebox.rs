@@ -71,6 +71,9 @@ pub enum Pick {
     Data(u64),
     /// Those without payload and without SYN, FIN or RST.
     Ack,
+    /// Those of them that acknowledge no more than one before them did: windows that open again, DATA_FINs without data,
+    /// duplicates.
+    AckAgain,
     /// FINs.
     Fin,
     /// RSTs.

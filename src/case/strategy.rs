@@ -341,7 +341,7 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     // Nor how one with several paths does.
     let usual = several.is_none() && ![Group::Leave, Group::Rounds, Group::Fastopen].into_iter().any(on);
     if usual && space.links != LinkFilter::Plain && space.allows(Group::Faults) {
-        critical::faults(&mut case, space.links == LinkFilter::Impaired && !impaired);
+        critical::faults(&mut case, stall, space.links == LinkFilter::Impaired && !impaired);
     }
     case
 }

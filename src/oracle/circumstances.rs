@@ -13,7 +13,7 @@ const FAST_OPEN: &str = "TCP Fast Open";
 pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
     let concerned = matches!(
         verdict.kind,
-        Kind::Corrupt | Kind::Truncated | Kind::Extra | Kind::Stalled | Kind::Reset | Kind::Leak
+        Kind::Corrupt | Kind::Truncated | Kind::Extra | Kind::Stalled | Kind::Reset | Kind::Leak | Kind::Slow
     );
     let stalled = verdict.kind == Kind::Stalled;
     let found = [

@@ -70,6 +70,7 @@ pub fn observation(case: &Case) -> Observation {
             transfer: Duration::from_millis(12),
             settle: Duration::from_millis(1),
             silence: Duration::ZERO,
+            exact: false,
         },
     }
 }

@@ -26,6 +26,7 @@ mod middlebox;
 #[cfg(test)]
 mod properties;
 mod silence;
+mod slow;
 mod splat;
 mod verdict;
 
@@ -48,7 +49,7 @@ pub fn judge(case: &Case, seen: &Observation) -> Verdict {
 /// trouble of ours makes everything else worthless; wrong bytes
 /// are wrong however the run ended; an error ends a transfer, and the other end may then wait in vain; and what a broken
 /// transfer counts, or leaves behind, is no wonder.
-const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 14] = [
+const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 15] = [
     splat::check,
     trouble,
     disabled::check,
@@ -63,6 +64,7 @@ const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 14] = [
     counters::check,
     joins::check,
     leftovers::check,
+    slow::check,
 ];
 
 /// What a check looks at.

@@ -93,6 +93,8 @@ pub enum Kind {
     CounterBroken,
     /// Something was left over.
     Leak,
+    /// The transfer rested for longer than anything in the case explains.
+    Slow,
     /// The kernel complained.
     Splat,
     /// A foreign program crashed.

@@ -1,31 +1,47 @@
-//! Draws single faults on the packets that a connection turns on: its handshake, the ends of both streams, and what
-//! acknowledges them. Random loss meets each of these once in a while; a list of faults meets them on purpose.
+//! Draws damage to the packets that a connection turns on: its handshake, the ends of both streams, what acknowledges
+//! them, and what opens a window again. Random loss meets each of these once in a while; these meet them on purpose,
+//! as single faults where the packet has a name, and as a rule where it is told by what it carries.
 
 use std::time::Duration;
 
 use super::draw::Draw;
-use crate::case::{Action, Case, Direction, Fault, LinkId, Packet, Syncookies};
+use crate::case::{Action, Case, Direction, Fault, LinkId, Packet, Pick, Rule, Syncookies};
+use crate::payload::Sender;
 
 /// The bytes of a cell, the grid by which packets are named.
 const CELL: u64 = 1448;
 /// The most carriages of one packet that are lost in a row.
 const IN_A_ROW: u64 = 3;
 
-/// The share of cases between two hosts that have such faults.
-const SHARE: f64 = 0.12;
+/// The share of cases between two hosts that have such damage.
+const SHARE: f64 = 0.2;
 
-/// Puts one to three faults on a link of the path, in a share of the cases (`sure`: in all). Not where a listener keeps no
-/// state of a handshake, which cannot tell a lost packet from a forged one; nor beside a middlebox, which picks packets
-/// on purpose itself.
-pub(super) fn faults(case: &mut Case, sure: bool) {
+/// The same where a reader is to close its window: only then what opens it again can be lost.
+const STALLED_SHARE: f64 = 0.5;
+
+/// Damages one to three packets, or the packets of one kind, on a link of the path, in a share of the cases (`sure`: in
+/// all). `stall`: whose reader is to close its window. Not where a listener keeps no state of a handshake, which cannot
+/// tell a lost packet from a forged one; nor beside a middlebox, which picks packets on purpose itself.
+pub(super) fn faults(case: &mut Case, stall: Option<Sender>, sure: bool) {
     let mut draw = Draw::new(case.seed, "critical faults");
     let cookies = case.knobs(case.server.host).syncookies == Syncookies::Always;
     let boxed = case.links.values().any(|link| !(link.forward.rules.is_empty() && link.backward.rules.is_empty()));
-    if case.is_loopback() || cookies || boxed || !(draw.chance(SHARE) || sure) {
+    let share = if stall.is_some() { STALLED_SHARE } else { SHARE };
+    if case.is_loopback() || cookies || boxed || !(draw.chance(share) || sure) {
         return;
     }
     let path = case.path();
     let id = draw.pick(&path);
+    if draw.chance(if stall.is_some() { 0.7 } else { 0.4 }) {
+        let (to_server, rule) = rule(&mut draw, case, stall);
+        let way = if to_server { case.client_direction() } else { case.client_direction().reverse() };
+        case.links.entry(id).or_default().impairments_mut(way).rules.push(rule);
+        return;
+    }
+    if draw.chance(0.2) {
+        end_of_stream(&mut draw, case, id);
+        return;
+    }
     for _ in 0..draw.pick(&[1, 1, 2, 3]) {
         let to_server = draw.chance(0.5);
         let way = if to_server { case.client_direction() } else { case.client_direction().reverse() };
@@ -33,6 +49,40 @@ pub(super) fn faults(case: &mut Case, sure: bool) {
         let faults = some(&mut draw, packet);
         place(case, id, way, faults);
     }
+}
+
+/// Loses the last segment of a stream and its FIN, as often as each other: what is sent again may then be both in one.
+fn end_of_stream(draw: &mut Draw, case: &mut Case, id: LinkId) {
+    let to_server = draw.chance(0.5);
+    let (way, sent) = match to_server {
+        true => (case.client_direction(), case.client.payload),
+        false => (case.client_direction().reverse(), case.server.payload),
+    };
+    let times = draw.pick(&[1, 2, 2, IN_A_ROW]) as u32;
+    for packet in [Packet::Cell(sent.saturating_sub(1) / CELL), Packet::Fin] {
+        place(
+            case,
+            id,
+            way,
+            (0..times).map(|carriage| Fault { flow: 0, packet, carriage, action: Action::Drop }).collect(),
+        );
+    }
+}
+
+/// A rule that loses packets of one kind, and whether it is about what the client sends.
+fn rule(draw: &mut Draw, case: &Case, stall: Option<Sender>) -> (bool, Rule) {
+    let to_server = stall.map_or_else(|| draw.chance(0.5), |reader| reader == Sender::Client);
+    let sent = if to_server { case.client.payload } else { case.server.payload };
+    // The last flight: what is lost there has no packets behind it that would tell.
+    let tail = Pick::Data(sent.saturating_sub(draw.log(1, 4 * CELL)));
+    let on = match stall {
+        Some(_) => draw.pick(&[Pick::AckAgain, Pick::AckAgain, Pick::Ack]),
+        None if case.is_mptcp() => draw.pick(&[Pick::DataFin, Pick::DataFin, tail, Pick::AckAgain, Pick::Fin]),
+        None => draw.pick(&[tail, tail, Pick::AckAgain, Pick::Fin]),
+    };
+    let times = draw.pick(&[1, 1, 2, 3, 4]);
+    let skip = if draw.chance(0.6) { 0 } else { draw.log(1, 12) as u32 };
+    (to_server, Rule { skip, times: Some(times), ..Rule::always(on, Action::Drop) })
 }
 
 /// A packet that matters, from the client to the server or back.

@@ -96,6 +96,7 @@ fn picks(pick: Pick, segment: &Segment<'_>, sequence: u64, unit: &Unit) -> bool 
         Pick::ThirdAck => unit.packet == Packet::Ack(0) && sequence == 0,
         Pick::Data(from) => segment.payload > 0 && sequence + u64::from(segment.payload) > from,
         Pick::Ack => matches!(unit.packet, Packet::Ack(_)),
+        Pick::AckAgain => matches!(unit.packet, Packet::Ack(_)) && unit.carriage > 0,
         Pick::Fin => segment.flags.fin(),
         Pick::Rst => segment.flags.rst(),
         Pick::DataFin => options::each(segment.options).flatten().any(|found| found.ends_data()),
@@ -209,12 +210,26 @@ mod tests {
         assert_eq!(dropped(Pick::Data(1447)), [2, 3, 6]);
         assert_eq!(dropped(Pick::Data(1448)), [3, 6]);
         assert_eq!(dropped(Pick::Ack), [1, 4, 5]);
+        assert_eq!(dropped(Pick::AckAgain), [0; 0]);
         assert_eq!(dropped(Pick::Fin), [6]);
         assert_eq!(dropped(Pick::DataFin), [6]);
         assert_eq!(dropped(Pick::Carries(TcpOption::Dss)), [2, 3, 6]);
         assert_eq!(dropped(Pick::Carries(TcpOption::AddAddr)), [4]);
         assert_eq!(dropped(Pick::Carries(TcpOption::AddAddrEcho)), [5]);
         assert_eq!(dropped(Pick::Carries(TcpOption::MpCapable)), [0, 1]);
+    }
+
+    #[test]
+    fn what_acknowledges_nothing_new_is_told_from_what_does() {
+        let packets = [
+            sample::data(100, 1, 0),
+            sample::data(100, 1, 0),
+            sample::data(100, 500, 0),
+            sample::data(100, 500, 20),
+            sample::data(120, 500, 0),
+            sample::data(120, 500, 0).options(&DATA_FIN),
+        ];
+        assert_eq!(touched(Rule::always(Pick::AckAgain, Action::Drop), &packets), [1, 4, 5]);
     }
 
     #[test]

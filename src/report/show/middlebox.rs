@@ -13,6 +13,7 @@ pub fn rule(rule: &Rule) -> String {
         Pick::Data(0) => "segment with data".to_owned(),
         Pick::Data(from) => format!("segment with data from {} on", size(from)),
         Pick::Ack => "bare ACK".to_owned(),
+        Pick::AckAgain => "bare ACK of nothing new".to_owned(),
         Pick::Fin => "FIN".to_owned(),
         Pick::Rst => "RST".to_owned(),
         Pick::DataFin => "DATA_FIN".to_owned(),

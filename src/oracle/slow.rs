@@ -1,0 +1,83 @@
+//! Whether a transfer came to rest for longer than anything in its case explains: Slow.
+//!
+//! What a retransmission or a probe makes good ends well, only late: a window that opens again and is not announced, a
+//! wake-up that the next packet repeats. Only time that is exact tells this from a busy machine, so only runs in virtual
+//! time are judged; and only those whose links do nothing but take their time, where the timers of a healthy kernel
+//! have little to wait for.
+
+use std::time::Duration;
+
+use super::{Kind, Run, Verdict, losses, silence};
+use crate::case::{Case, Impairments};
+use crate::observation::End;
+
+/// For how long a healthy kernel rests on smooth links, round trips apart. A delayed acknowledgement (200 ms at the most), a
+/// corked segment (200 ms), the first probe of a closed window (200 ms) may follow on each other; the most that was seen is
+/// told in docs/planted-kernel-faults.md.
+const REST: Duration = Duration::from_millis(750);
+
+/// Looks at a transfer that came to its end.
+pub fn check(run: &Run<'_>) -> Option<Verdict> {
+    let timings = &run.seen.timings;
+    let rest = REST + 4 * silence::round_trip(run.case);
+    (timings.exact && run.seen.end == End::Finished && is_smooth(run.case) && timings.silence > rest).then(|| {
+        let [silence, rest] = [timings.silence, rest].map(|time| humantime::format_duration(whole(time)));
+        let what = format!("no byte moved for {silence} where nothing explains more than {rest}");
+        Verdict::of(Kind::Slow, "no byte moved for longer than anything explains", what)
+    })
+}
+
+/// Whether nothing but time that is known beforehand passes on the links.
+fn is_smooth(case: &Case) -> bool {
+    let smooth = |way: Impairments| {
+        // Not where a rate is limited: its queue may overflow.
+        way == Impairments { delay: way.delay, ..Impairments::default() }
+    };
+    case.refusals == 0
+        && case.topology.paths() == 1
+        && case.events.is_empty()
+        && case.ending.leave.is_none()
+        && losses::directions(case).all(smooth)
+}
+
+/// To the hundredth of a second: more says nothing.
+fn whole(duration: Duration) -> Duration {
+    Duration::from_millis(duration.as_millis() as u64 / 10 * 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Host, LinkId, Loss};
+    use crate::oracle::{healthy, judge};
+
+    fn kind(case: &Case, exact: bool, silence: Duration) -> Kind {
+        let mut seen = healthy::observation(case);
+        (seen.timings.exact, seen.timings.silence) = (exact, silence);
+        judge(case, &seen).kind
+    }
+
+    fn across(change: impl FnOnce(&mut Impairments)) -> Case {
+        let mut case = Case::default();
+        case.server.host = Host::Ns2;
+        change(&mut case.links.entry(LinkId::Ns1Ns2).or_default().forward);
+        case
+    }
+
+    #[test]
+    fn a_long_rest_is_slow_where_time_is_exact_and_nothing_explains_it() {
+        let case = Case::default();
+        let long = REST + Duration::from_millis(1);
+        assert_eq!(kind(&case, true, long), Kind::Slow);
+        assert_eq!(kind(&case, true, REST), Kind::Pass);
+        assert_eq!(kind(&case, false, long), Kind::Pass);
+    }
+
+    #[test]
+    fn round_trips_are_given_more_time_and_losses_all_of_it() {
+        let long = REST + Duration::from_millis(100);
+        assert_eq!(kind(&across(|way| way.delay = Duration::from_millis(50)), true, long), Kind::Pass);
+        assert_eq!(kind(&across(|way| way.delay = Duration::from_millis(10)), true, long), Kind::Slow);
+        assert_eq!(kind(&across(|way| way.loss = Some(Loss::Independent(0.1))), true, 9 * long), Kind::Pass);
+    }
+}
