@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::case::{
-    Endpoint, Happening, Impairments, Jitter, Knobs, LinkId, Loss, Pattern, PmEndpoint, Receiving, Sending,
+    Endpoint, Happening, Impairments, Jitter, Knobs, LinkId, Loss, Pattern, Pick, PmEndpoint, Receiving, Sending,
     SocketOptions, Syncookies, Topology,
 };
 use crate::case::{Manner, SocketOption, Sysctl};
@@ -213,6 +213,7 @@ fn every_group_and_kind_is_met_with_and_without_the_others() {
             ("rate", way(|it| it.rate.is_some())),
             ("outage", way(|it| it.outages.len() == 1)),
             ("two outages", way(|it| it.outages.len() == 2)),
+            ("window opened in vain", way(|it| it.rules.iter().any(|rule| rule.on == Pick::AckAgain))),
         ] {
             met.when(holds, name);
         }
