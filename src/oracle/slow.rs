@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::{Kind, Run, Verdict, losses, silence};
-use crate::case::{Case, Impairments};
+use crate::case::{Case, Impairments, SocketOption};
 use crate::observation::End;
 
 /// For how long a healthy kernel may rest on smooth links, round trips apart: a delayed acknowledgement, a corked segment or
@@ -27,13 +27,19 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     })
 }
 
-/// Whether nothing but time that is known beforehand passes on the links.
+/// Whether nothing but time that is known beforehand passes on the links, and neither end waits on purpose.
 fn is_smooth(case: &Case) -> bool {
     let smooth = |way: Impairments| {
         // Not where a rate is limited: its queue may overflow.
         way == Impairments { delay: way.delay, ..Impairments::default() }
     };
+    // Corked ends wait for a timer on purpose, at the end of each round; MPTCP does so below a low-water mark.
+    let waits = [&case.client, &case.server]
+        .into_iter()
+        .any(|end| end.options.cork || end.options.rcvlowat.is_some() || end.smallest(SocketOption::TcpCork).is_some());
     case.refusals == 0
+        && case.rounds.count == 1
+        && !waits
         && case.topology.paths() == 1
         && case.events.is_empty()
         && case.ending.leave.is_none()
@@ -71,6 +77,15 @@ mod tests {
         assert_eq!(kind(&case, true, long), Kind::Slow);
         assert_eq!(kind(&case, true, REST), Kind::Pass);
         assert_eq!(kind(&case, false, long), Kind::Pass);
+    }
+
+    #[test]
+    fn ends_that_wait_on_purpose_are_not_judged() {
+        let mut corked = Case::default();
+        corked.client.options.cork = true;
+        let mut low = Case::default();
+        low.server.options.rcvlowat = Some(1000);
+        assert_eq!([corked, low].map(|case| kind(&case, true, 2 * REST)), [Kind::Pass; 2]);
     }
 
     #[test]
