@@ -3,13 +3,13 @@
 
 mod common;
 
+use common::asking::sure;
 use whitewater::case::{
     Action, Case, Family, Fault, First, Host, Impairments, Link, LinkId, Packet, Pairing, Protocol, Second,
 };
 use whitewater::observation::{Observation, Story};
 use whitewater::oracle::{Kind, judge};
 use whitewater::world::World;
-use whitewater::world::uml::{UmlOptions, UmlWorld};
 
 /// What both ends send.
 const PAYLOAD: [u64; 2] = [70_001, 30_000];
@@ -116,19 +116,18 @@ fn plain(pairing: Pairing) -> Case {
 /// The one body of all: what `world` shows of every case.
 fn conforms(world: &dyn World) {
     for (name, case) in cases() {
-        let seen = world.run(&case, &|_| None).unwrap_or_else(|error| panic!("{name} in {}: {error}", world.name()));
-        assert_eq!(Facts::of(&case, &seen), Facts::expected(&case), "{name} in {}", world.name());
+        sure(world, || {
+            let seen = world.run(&case, &|_| None).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(Facts::of(&case, &seen), Facts::expected(&case), "{name} in the {} world", world.name());
+        });
     }
 }
 
 #[test]
-fn the_host_world_conforms() {
-    conforms(common::host_world());
-}
-
-#[test]
-fn the_deterministic_world_conforms() {
-    let Some(kernel) = common::kernel() else { return };
-    let options = UmlOptions { agent: Some(env!("CARGO_BIN_EXE_whitewater").into()), ..UmlOptions::default() };
-    conforms(&UmlWorld::with(kernel, options).expect("a world on an installed kernel"));
+fn the_worlds_conform() {
+    std::thread::scope(|scope| {
+        for world in common::worlds() {
+            scope.spawn(move || conforms(world));
+        }
+    });
 }

@@ -87,10 +87,8 @@ fn class(kbit: f64) -> String {
 
 #[test]
 fn goodput_and_verdicts_are_as_they_were() {
-    let Some(kernel) = common::kernel() else { return };
-    let version = kernel.manifest.version.clone();
-    let options = UmlOptions { agent: Some(env!("CARGO_BIN_EXE_whitewater").into()), ..UmlOptions::default() };
-    let world = UmlWorld::with(kernel, options).expect("a world on an installed kernel");
+    let Some(world) = common::uml_world(UmlOptions::default()) else { return };
+    let version = world.kernel().manifest.version.clone();
 
     let cells = Cell::all();
     let results: Vec<Mutex<String>> = cells.iter().map(|_| Mutex::default()).collect();

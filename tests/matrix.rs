@@ -4,11 +4,12 @@ mod common;
 
 use std::path::Path;
 
+use common::asking::sure;
 use whitewater::net::features;
 
-/// Runs the walk in the host world with small files; its exit code and what it told.
-fn walk(arguments: &[&str]) -> (i32, String) {
-    let fixed = ["matrix", "--world", "host", "--seed", "7", "--size", "20KiB"];
+/// Runs the walk in a world with small files; its exit code and what it told.
+fn walk(world: &str, arguments: &[&str]) -> (i32, String) {
+    let fixed = ["matrix", "--world", world, "--seed", "7", "--size", "20KiB"];
     let (code, told, _) = common::run(&[&fixed[..], arguments].concat(), Path::new("."));
     (code, told)
 }
@@ -32,10 +33,14 @@ fn the_whole_walk_passes() {
     if !can_walk() {
         return;
     }
-    let (code, told) = walk(&["-d", "4", "-l", "0.5", "-C", "-S", "100000", "-R", "100000"]);
-    assert_eq!((code, count(&told, "not ok ")), (0, 0), "{told}");
-    assert!(told.starts_with("KTAP version 1\n1..66\n"), "{told}");
-    assert_eq!(count(&told, "ok "), 66, "{told}");
+    for world in common::worlds() {
+        sure(world, || {
+            let (code, told) = walk(world.name(), &["-d", "4", "-l", "0.5", "-C", "-S", "100000", "-R", "100000"]);
+            assert_eq!((code, count(&told, "not ok ")), (0, 0), "{told}");
+            assert!(told.starts_with("KTAP version 1\n1..66\n"), "{told}");
+            assert_eq!(count(&told, "ok "), 66, "{told}");
+        });
+    }
 }
 
 #[test]
@@ -43,8 +48,12 @@ fn the_classic_walk_passes() {
     if !can_walk() {
         return;
     }
-    let (code, told) = walk(&["--classic"]);
-    assert_eq!((code, count(&told, "not ok "), count(&told, "ok ")), (0, 0, 74), "{told}");
+    for world in common::worlds() {
+        sure(world, || {
+            let (code, told) = walk(world.name(), &["--classic"]);
+            assert_eq!((code, count(&told, "not ok "), count(&told, "ok ")), (0, 0, 74), "{told}");
+        });
+    }
 }
 
 #[test]
@@ -53,12 +62,14 @@ fn every_mode_passes_and_leaves_captures_on_demand() {
         return;
     }
     for mode in ["mmap", "sendfile", "splice"] {
-        let kept = tempfile::tempdir().expect("a folder");
-        let folder = kept.path().to_str().expect("a name");
-        let (code, told) = walk(&["-4", "-d", "0", "-l", "0", "-m", mode, "--capture", folder]);
-        assert_eq!((code, count(&told, "not ok ")), (0, 0), "{mode}: {told}");
-        // The fourth transfer is the first one over a link.
-        assert!(kept.path().join("4-1/ns1-ns2.pcapng").exists(), "{mode}: {told}");
+        sure(common::host_world(), || {
+            let kept = tempfile::tempdir().expect("a folder");
+            let folder = kept.path().to_str().expect("a name");
+            let (code, told) = walk("host", &["-4", "-d", "0", "-l", "0", "-m", mode, "--capture", folder]);
+            assert_eq!((code, count(&told, "not ok ")), (0, 0), "{mode}: {told}");
+            // The fourth transfer is the first one over a link.
+            assert!(kept.path().join("4-1/ns1-ns2.pcapng").exists(), "{mode}: {told}");
+        });
     }
 }
 
@@ -69,7 +80,8 @@ fn a_planted_fault_fails_the_walk() {
     }
     let evidence = tempfile::tempdir().expect("a folder");
     let folder = evidence.path().to_str().expect("a name");
-    let (code, told) = walk(&["-4", "-d", "0", "-l", "0", "-r", "0", "--plant", "flip-bit", "--evidence", folder]);
+    let (code, told) =
+        walk("host", &["-4", "-d", "0", "-l", "0", "-r", "0", "--plant", "flip-bit", "--evidence", folder]);
     assert_eq!(code, 1, "{told}");
     assert!(told.contains("# CORRUPT: "), "{told}");
     assert!(count(&told, "not ok ") > 15, "{told}");

@@ -6,31 +6,8 @@ use whitewater::case::{
     Case, Change, Host, Io, Leave, Manner, Protocol, Receiving, Rounds, Sending, SocketOption, Sysctl, Way,
 };
 use whitewater::observation::Observation;
-use whitewater::oracle::{Kind, judge};
 use whitewater::payload::Sender;
 use whitewater::seed::Seed;
-use whitewater::world::World;
-use whitewater::world::uml::kernels::{KernelError, Store};
-use whitewater::world::uml::{UmlOptions, UmlWorld};
-
-/// The host world, and the deterministic one where a kernel for it is installed.
-fn worlds() -> Vec<Box<dyn World>> {
-    let host = whitewater::world::host::HostWorld::new(Default::default()).expect("the host world opens");
-    let mut worlds: Vec<Box<dyn World>> = vec![Box::new(host)];
-    match Store::of_this_user().and_then(|store| store.find(None)) {
-        Ok(kernel) => {
-            let agent = Some(env!("CARGO_BIN_EXE_whitewater").into());
-            worlds.push(Box::new(
-                UmlWorld::with(kernel, UmlOptions { agent, ..UmlOptions::default() }).expect("a world on a kernel"),
-            ));
-        }
-        Err(KernelError::Unknown { .. }) => {
-            println!("SKIP: no deterministic kernel is installed; `whitewater kernel build` makes one");
-        }
-        Err(error) => panic!("{error}"),
-    }
-    worlds
-}
 
 fn case(client: Protocol, server: Protocol, bytes: u64) -> Case {
     let mut case = Case { seed: Seed(21), ..Case::default() };
@@ -38,19 +15,6 @@ fn case(client: Protocol, server: Protocol, bytes: u64) -> Case {
     (case.client.protocol, case.server.protocol) = (client, server);
     (case.client.payload, case.server.payload) = (bytes, bytes);
     case
-}
-
-/// Runs a case in each world; it passes.
-fn seen(case: &Case) -> Vec<Observation> {
-    worlds()
-        .into_iter()
-        .map(|world| {
-            let seen = world.run(case, &|_| None).expect("a run");
-            let verdict = judge(case, &seen);
-            assert_eq!(verdict.kind, Kind::Pass, "{verdict:?}\n{seen:#?}");
-            seen
-        })
-        .collect()
 }
 
 fn counter(seen: &Observation, host: Host, name: &str) -> i64 {
@@ -66,12 +30,12 @@ fn every_way_to_send_and_receive_works_over_tcp_and_mptcp() {
             let mut case = case(protocol, protocol, 100_000);
             case.client.io = Io { send, receive, inq: true, timestamps: true };
             case.server.io = case.client.io;
-            for seen in seen(&case) {
+            common::passes_everywhere(&case, |seen| {
                 let refused = &seen.client.refused_options;
                 let may = send == Sending::Zerocopy && protocol == Protocol::Mptcp;
                 assert!(refused.is_empty() || may && refused.len() == 1, "{protocol} {send}: {refused:?}");
                 assert!(!seen.client.calls.is_empty(), "{protocol} {send} {receive}");
-            }
+            });
         }
     }
 }
@@ -82,16 +46,16 @@ fn who_leaves_with_bytes_unread_resets_tcp_and_fastcloses_mptcp() {
         for by in [Sender::Client, Sender::Server] {
             let mut case = case(protocol, protocol, 300_000);
             case.ending.leave = Some(Leave { by, how: Manner::Unread, sent: 1000, received: 1000 });
-            for seen in seen(&case) {
+            common::passes_everywhere(&case, |seen| {
                 let (leaver, peer, host) = match by {
                     Sender::Client => (&seen.client, &seen.server, Host::Ns1),
                     Sender::Server => (&seen.server, &seen.client, Host::Ns2),
                 };
                 assert!(leaver.left && leaver.unread, "{leaver:?}");
                 assert!(peer.error.is_some() && peer.received <= leaver.sent, "{peer:?}");
-                let fastclose = counter(&seen, host, "MPTcpExt.MPFastcloseTx");
+                let fastclose = counter(seen, host, "MPTcpExt.MPFastcloseTx");
                 assert_eq!(fastclose > 0, protocol == Protocol::Mptcp, "{protocol} {}: {fastclose}", by.name());
-            }
+            });
         }
     }
 }
@@ -101,12 +65,12 @@ fn no_time_to_linger_is_a_reset() {
     let mut case = case(Protocol::Tcp, Protocol::Tcp, 0);
     case.client.payload = 100;
     case.ending.leave = Some(Leave { by: Sender::Client, how: Manner::Linger, sent: 100, received: 0 });
-    for seen in seen(&case) {
+    common::passes_everywhere(&case, |seen| {
         let error = seen.server.error.as_ref().expect("the server learns of it");
         let reset = ["ECONNRESET", "EPIPE", "ENOTCONN"].contains(&error.errno.as_str());
         assert!(reset, "{error:?}");
-        assert!(counter(&seen, Host::Ns1, "Tcp.OutRsts") > 0);
-    }
+        assert!(counter(seen, Host::Ns1, "Tcp.OutRsts") > 0);
+    });
 }
 
 #[test]
@@ -115,10 +79,10 @@ fn closing_in_place_of_a_shutdown_loses_nothing() {
         let mut case = case(protocol, protocol, 0);
         case.client.payload = 200_000;
         case.ending.leave = Some(Leave { by: Sender::Client, how: Manner::Close, sent: 200_000, received: 0 });
-        for seen in seen(&case) {
+        common::passes_everywhere(&case, |seen| {
             assert!(seen.client.left && !seen.client.shut_down);
             assert_eq!((seen.server.received, seen.server.end_of_stream), (200_000, true));
-        }
+        });
     }
 }
 
@@ -128,13 +92,13 @@ fn rounds_are_as_many_connections_on_new_sockets_or_on_one() {
         for reuse in [false, true] {
             let mut case = case(protocol, protocol, 20_000);
             case.rounds = Rounds { count: 3, reuse };
-            for seen in seen(&case) {
+            common::passes_everywhere(&case, |seen| {
                 assert_eq!((seen.client.rounds, seen.server.rounds), (3, 3));
-                assert_eq!(counter(&seen, Host::Ns2, "Tcp.PassiveOpens"), 3);
+                assert_eq!(counter(seen, Host::Ns2, "Tcp.PassiveOpens"), 3);
                 if protocol == Protocol::Mptcp {
-                    assert_eq!(counter(&seen, Host::Ns2, "MPTcpExt.MPCapableSYNRX"), 3);
+                    assert_eq!(counter(seen, Host::Ns2, "MPTcpExt.MPCapableSYNRX"), 3);
                 }
-            }
+            });
         }
     }
 }
@@ -147,12 +111,12 @@ fn the_second_connection_sends_data_with_its_syn() {
         case.client.options.fastopen = true;
         case.server.options.fastopen = true;
         case.hosts.entry(Host::Ns2).or_default().sysctls.insert(Sysctl::TcpFastopen, 3);
-        for seen in seen(&case) {
+        common::passes_everywhere(&case, |seen| {
             assert_eq!(seen.client.refused_options, Vec::<String>::new());
-            assert_eq!(counter(&seen, Host::Ns2, "TcpExt.TCPFastOpenCookieReqd"), 1, "{protocol}");
-            assert_eq!(counter(&seen, Host::Ns1, "TcpExt.TCPFastOpenActive"), 1, "{protocol}");
-            assert_eq!(counter(&seen, Host::Ns2, "TcpExt.TCPFastOpenPassive"), 1, "{protocol}");
-        }
+            assert_eq!(counter(seen, Host::Ns2, "TcpExt.TCPFastOpenCookieReqd"), 1, "{protocol}");
+            assert_eq!(counter(seen, Host::Ns1, "TcpExt.TCPFastOpenActive"), 1, "{protocol}");
+            assert_eq!(counter(seen, Host::Ns2, "TcpExt.TCPFastOpenPassive"), 1, "{protocol}");
+        });
     }
 }
 
@@ -161,10 +125,10 @@ fn a_host_without_mptcp_refuses_its_sockets() {
     for host in [Host::Ns1, Host::Ns2] {
         let mut case = case(Protocol::Mptcp, Protocol::Mptcp, 10);
         case.hosts.entry(host).or_default().sysctls.insert(Sysctl::MptcpEnabled, 0);
-        for seen in seen(&case) {
+        common::passes_everywhere(&case, |seen| {
             let story = if host == Host::Ns1 { &seen.client } else { &seen.server };
             assert_eq!(story.error.as_ref().map(|error| error.errno.as_str()), Some("ENOPROTOOPT"));
-        }
+        });
     }
 }
 
@@ -179,9 +143,9 @@ fn options_change_on_the_way() {
             change(20_000, Way::Sent, SocketOption::SoSndbuf, 8192),
             change(50_000, Way::Sent, SocketOption::TcpCork, 0),
         ];
-        for seen in seen(&case) {
+        common::passes_everywhere(&case, |seen| {
             assert_eq!(seen.client.refused_options, Vec::<String>::new());
             assert_eq!(seen.client.calls.get("options changed"), Some(&3));
-        }
+        });
     }
 }

@@ -10,9 +10,6 @@ use whitewater::case::{
     Topology,
 };
 use whitewater::observation::Observation;
-use whitewater::oracle::{Kind, judge};
-use whitewater::world::World;
-use whitewater::world::uml::{UmlOptions, UmlWorld};
 
 /// The payload of a scenario's client: about half a second on two slow paths.
 const PAYLOAD: u64 = 1_500_000;
@@ -46,23 +43,6 @@ fn joining() -> PmEndpoint {
     PmEndpoint { subflow: true, ..PmEndpoint::on(LinkId::Path2) }
 }
 
-/// Runs a case in every world there is, and hands what was seen of a run that passed to `check`.
-fn everywhere(case: &Case, check: impl Fn(&Observation)) {
-    let mut worlds: Vec<Box<dyn Fn() -> Observation>> =
-        vec![Box::new(|| common::host_world().run(case, &|_| None).expect("a run in the host world"))];
-    if let Some(kernel) = common::kernel() {
-        let agent = Some(env!("CARGO_BIN_EXE_whitewater").into());
-        let world = UmlWorld::with(kernel, UmlOptions { agent, ..UmlOptions::default() }).expect("a world");
-        worlds.push(Box::new(move || world.run(case, &|_| None).expect("a run in the deterministic world")));
-    }
-    for run in worlds {
-        let seen = run();
-        let verdict = judge(case, &seen);
-        assert_eq!(verdict.kind, Kind::Pass, "{verdict:?}\n{seen:#?}");
-        check(&seen);
-    }
-}
-
 fn counter(seen: &Observation, host: Host, name: &str) -> i64 {
     seen.hosts[&host].counters.get(&format!("MPTcpExt.{name}")).copied().unwrap_or(0)
 }
@@ -75,7 +55,7 @@ fn forward(seen: &Observation, link: LinkId) -> u64 {
 #[test]
 fn a_join_from_the_client_carries_data_on_the_second_path() {
     for topology in [Topology::Parallel(2), Topology::Diamond] {
-        everywhere(&two_paths(topology, joining()), |seen| {
+        common::passes_everywhere(&two_paths(topology, joining()), |seen| {
             assert_eq!(counter(seen, Host::Ns1, "MPJoinSynAckRx"), 1);
             for link in [LinkId::Path1, LinkId::Path2] {
                 assert!(forward(seen, link) > PAYLOAD / 5, "{link}: {:?}", seen.links);
@@ -87,7 +67,7 @@ fn a_join_from_the_client_carries_data_on_the_second_path() {
 #[test]
 fn an_announced_address_is_joined_and_carries_data() {
     let endpoint = PmEndpoint { signal: true, ..PmEndpoint::on(LinkId::Path2) };
-    everywhere(&two_paths(Topology::Parallel(2), endpoint), |seen| {
+    common::passes_everywhere(&two_paths(Topology::Parallel(2), endpoint), |seen| {
         assert_eq!(counter(seen, Host::Ns1, "AddAddr"), 1);
         assert!(forward(seen, LinkId::Path2) > PAYLOAD / 5, "{:?}", seen.links);
     });
@@ -97,13 +77,13 @@ fn an_announced_address_is_joined_and_carries_data() {
 fn a_backup_rests_until_the_first_path_fails() {
     let backup = PmEndpoint { backup: true, ..joining() };
     let calm = two_paths(Topology::Parallel(2), backup);
-    everywhere(&calm, |seen| {
+    common::passes_everywhere(&calm, |seen| {
         assert_eq!(counter(seen, Host::Ns2, "MPJoinSynBackupRx"), 1);
         assert!(forward(seen, LinkId::Path2) < 30_000, "{:?}", seen.links);
     });
     let what = Happening::Block { link: LinkId::Path1, lasts: Duration::from_secs(20) };
     let broken = Case { events: vec![Event { when: Moment::Client(PAYLOAD / 3), what }], ..calm };
-    everywhere(&broken, |seen| assert!(forward(seen, LinkId::Path2) > PAYLOAD / 5, "{:?}", seen.links));
+    common::passes_everywhere(&broken, |seen| assert!(forward(seen, LinkId::Path2) > PAYLOAD / 5, "{:?}", seen.links));
 }
 
 #[test]
@@ -112,7 +92,9 @@ fn a_link_that_goes_down_on_the_way_costs_no_byte() {
         let mut case = two_paths(Topology::Parallel(2), joining());
         let what = Happening::Down { link: LinkId::Path2, lasts };
         case.events = vec![Event { when: Moment::Client(PAYLOAD / 4), what }];
-        everywhere(&case, |seen| assert!(forward(seen, LinkId::Path1) > PAYLOAD / 2, "{:?}", seen.links));
+        common::passes_everywhere(&case, |seen| {
+            assert!(forward(seen, LinkId::Path1) > PAYLOAD / 2, "{:?}", seen.links)
+        });
     }
 }
 
@@ -126,7 +108,7 @@ fn an_endpoint_added_on_the_way_joins_and_one_removed_leaves() {
         Event { when: Moment::Client(PAYLOAD / 8), what: add },
         Event { when: Moment::Client(PAYLOAD / 2), what: remove },
     ];
-    everywhere(&case, |seen| {
+    common::passes_everywhere(&case, |seen| {
         assert_eq!(counter(seen, Host::Ns1, "MPJoinSynAckRx"), 1);
         assert_eq!(counter(seen, Host::Ns2, "RmAddr"), 1);
     });

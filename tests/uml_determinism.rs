@@ -21,9 +21,7 @@ const CAMPAIGN: Seed = Seed(2026);
 
 #[test]
 fn random_cases_run_alike_twice() {
-    let Some(kernel) = common::kernel() else { return };
-    let options = UmlOptions { agent: Some(env!("CARGO_BIN_EXE_whitewater").into()), ..UmlOptions::default() };
-    let world = UmlWorld::with(kernel, options).expect("a world on an installed kernel");
+    let Some(world) = common::uml_world(UmlOptions::default()) else { return };
     let cases = std::env::var(CASES_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(CASES);
 
     let next = AtomicU64::new(0);

@@ -1,6 +1,7 @@
 //! What the scenarios share: the program, run as a user would run it.
 #![allow(dead_code, reason = "each scenario is a program of its own and uses its part of this")]
 
+pub mod asking;
 pub mod pair;
 pub mod selftests;
 
@@ -11,10 +12,12 @@ use std::sync::LazyLock;
 use whitewater::campaign::Known;
 use whitewater::case::Case;
 use whitewater::net::features;
-use whitewater::oracle::{Verdict, judge};
+use whitewater::observation::Observation;
+use whitewater::oracle::{Kind, judge};
 use whitewater::world::World;
 use whitewater::world::host::{HostOptions, HostWorld};
 use whitewater::world::uml::kernels::{FOLDER_VARIABLE, Kernel, KernelError, Store};
+use whitewater::world::uml::{UmlOptions, UmlWorld};
 
 /// The program under test, with a clean environment of its own options but for where kernels are. Unless its arguments
 /// say otherwise, cases run in the host world.
@@ -62,10 +65,34 @@ pub fn kernel() -> Option<Kernel> {
     }
 }
 
-/// Runs a case in the host world and judges it.
-pub fn verdict(case: &Case) -> Verdict {
-    let seen = host_world().run(case, &|_| None).expect("the case runs");
-    judge(case, &seen)
+/// The deterministic world with the program under test as its agent, as [`kernel`] has it.
+pub fn uml_world(options: UmlOptions) -> Option<UmlWorld> {
+    let agent = Some(env!("CARGO_BIN_EXE_whitewater").into());
+    Some(UmlWorld::with(kernel()?, UmlOptions { agent, ..options }).expect("a world on an installed kernel"))
+}
+
+/// Every world there is: the host's, and the deterministic one where a kernel for it is installed.
+pub fn worlds() -> Vec<&'static dyn World> {
+    static UML: LazyLock<Option<UmlWorld>> = LazyLock::new(|| uml_world(UmlOptions::default()));
+    let uml = UML.as_ref().map(|world| world as &dyn World);
+    [Some(host_world() as &dyn World), uml].into_iter().flatten().collect()
+}
+
+/// Runs a case in every world, and hands what was seen to `check`; the live kernel may need [another try](asking).
+pub fn seen_everywhere(case: &Case, check: impl Fn(&Observation)) {
+    assert_eq!(case.validate(), Ok(()));
+    for world in worlds() {
+        asking::sure(world, || check(&world.run(case, &|_| None).expect("the case runs")));
+    }
+}
+
+/// The same for a case that has to pass.
+pub fn passes_everywhere(case: &Case, check: impl Fn(&Observation)) {
+    seen_everywhere(case, |seen| {
+        let verdict = judge(case, seen);
+        assert_eq!(verdict.kind, Kind::Pass, "{verdict:?}\n{seen:#?}");
+        check(seen);
+    });
 }
 
 /// What this kernel is known for.

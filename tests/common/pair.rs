@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 
+use super::asking;
 use super::selftests::in_namespaces;
 
 /// A transfer between a server and a client.
@@ -106,7 +108,7 @@ const SCRIPT: &str = r#"
 ip link set lo up
 sysctl -qw net.ipv4.tcp_fastopen=3
 "$1" -l -t 20 -p 12345 $2 127.0.0.1 <server >from-client 2>server-said & server=$!
-for try in $(seq 200); do grep -q ':3039 .* 0A ' /proc/net/tcp && break; sleep 0.02; done
+for try in $(seq 1000); do grep -q ':3039 .* 0A ' /proc/net/tcp && break; sleep 0.02; done
 "$3" -t 20 -p 12345 $4 127.0.0.1 <client >from-server 2>client-said; client=$?
 wait $server; echo "codes $client $?"
 NSTAT_HISTORY=/run/nstat nstat -asz
@@ -164,4 +166,31 @@ pub fn run(arrangement: &Arrangement, server: &Path, client: &Path, folder: &Pat
         outcome.wrong.push(format!("exit codes of client and server: {:?}", outcome.codes));
     }
     outcome
+}
+
+/// How many transfers run at once: most of them sleep.
+const AT_ONCE: usize = 6;
+
+/// Runs arrangements with a server's and a client's program; what is wrong with those that fail [again](asking). The tools
+/// listen before they set all options, so a quick client may be there too early.
+pub fn failures<'a>(runs: impl Iterator<Item = (&'a Arrangement, &'a Path, &'a Path)> + Send) -> Vec<String> {
+    let (queue, failures) = (Mutex::new(runs), Mutex::new(Vec::new()));
+    let next = || queue.lock().expect("a queue").next();
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some((arrangement, server, client)) = next() {
+                    let result = asking::again(false, || {
+                        let folder = tempfile::tempdir().expect("a folder");
+                        let outcome = run(arrangement, server, client, folder.path());
+                        let (name, wrong) = (arrangement.name, outcome.wrong.join("; "));
+                        let told = format!("{name}, {} serves: {wrong}\n{}", server.display(), outcome.said);
+                        if wrong.is_empty() { Ok(()) } else { Err(told) }
+                    });
+                    failures.lock().expect("a list").extend(result.err());
+                }
+            });
+        }
+    });
+    failures.into_inner().expect("a list")
 }
