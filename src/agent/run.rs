@@ -82,8 +82,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     let settled = Instant::now();
 
     // Before the relay closes its devices, whose counters go with them.
-    let mut seen = topology.device_drops()?;
-    let carried = topology.carried()?;
+    let topology::Traffic { carried, drops: mut seen } = topology.traffic()?;
     let links = relay.stop();
     seen.extend(links.iter().flat_map(|log| log.trouble.clone()));
     seen.extend(transfer.trouble);

@@ -5,11 +5,10 @@
 //! but gauges (`Tcp.CurrEstab`) or settings (`Ip.DefaultTTL`).
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 
-use super::NetError;
 use super::namespace::Namespace;
+use super::{NetError, proc};
 
 /// Counters by name.
 pub type Counters = BTreeMap<String, i64>;
@@ -28,7 +27,7 @@ pub fn read_own() -> Result<Counters, NetError> {
     for (name, is_paired, may_lack) in [("snmp", true, false), ("netstat", true, false), ("snmp6", false, true)] {
         // Not /proc/net: that is the namespace of the process's first thread.
         let path = format!("/proc/thread-self/net/{name}");
-        match fs::read_to_string(&path) {
+        match proc::read(&path) {
             Ok(text) if is_paired => paired(&text, &mut counters),
             Ok(text) => single(&text, &mut counters),
             // A kernel without IPv6.

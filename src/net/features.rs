@@ -1,6 +1,5 @@
 //! What this machine can do: questions for `doctor`, which change nothing. An error says what is missing and the way out.
 
-use std::fs;
 use std::io;
 
 use netlink_sys::Socket;
@@ -9,7 +8,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{getegid, geteuid};
 use socket2::{Domain, Protocol, Type};
 
-use super::{NetError, namespace, sysctl};
+use super::{NetError, namespace, proc, sysctl};
 use crate::sys::process::{ForkResult, exit_now, fork};
 use crate::sys::tun;
 
@@ -86,7 +85,7 @@ pub fn congestion_controls() -> Result<Vec<String>, NetError> {
 pub fn kernel() -> Result<String, NetError> {
     let part = |name: &str| {
         let path = format!("/proc/sys/kernel/{name}");
-        let text = fs::read_to_string(&path).map_err(|error| NetError::new(format!("read {path}"), error))?;
+        let text = proc::read(&path).map_err(|error| NetError::new(format!("read {path}"), error))?;
         Ok(text.trim_end().to_owned())
     };
     Ok(format!("{} {}", part("osrelease")?, part("version")?))

@@ -15,6 +15,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod packet;
 pub mod path_manager;
+mod proc;
 pub mod sockstat;
 pub mod softnet;
 pub mod sysctl;

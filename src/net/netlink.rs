@@ -1,4 +1,4 @@
-//! rtnetlink(7), synchronous: many requests in one send, one answer each.
+//! rtnetlink(7), synchronous: many requests in one send, with an answer each or one for all.
 
 use std::io;
 
@@ -65,7 +65,8 @@ impl Netlink {
         &self.host
     }
 
-    /// Has the kernel carry out `requests` in order. All are tried; the first that failed is reported.
+    /// Has the kernel carry out `requests` in order. All are tried; the first that failed is reported. The last alone asks
+    /// for an acknowledgement, which ends the answers: the kernel tells of a failure unasked (netlink_rcv_skb).
     ///
     /// # Panics
     /// Where there are more than [`MAX_BATCH`].
@@ -74,18 +75,22 @@ impl Netlink {
         let first = self.sequence;
         let mut names = Vec::with_capacity(requests.len());
         let mut buffer = Vec::with_capacity(requests.len() * 128);
+        let last = requests.len().saturating_sub(1);
         for Request { message, flags, device, operation } in requests {
-            self.append(&mut buffer, message, flags | NLM_F_ACK);
+            self.append(&mut buffer, message, if names.len() == last { flags | NLM_F_ACK } else { flags });
             names.push((device, operation));
+        }
+        if names.is_empty() {
+            return Ok(());
         }
         self.send(&buffer)?;
         let mut failure = None;
-        let mut open = names.len();
-        while open > 0 {
+        let mut open = true;
+        while open {
             for message in self.receive()? {
                 let NetlinkPayload::Error(error) = message.payload else { continue };
-                open = open.saturating_sub(1);
                 let place = message.header.sequence_number.wrapping_sub(first) as usize;
+                open &= place != last;
                 if error.code.is_some() && failure.is_none() {
                     let (device, operation) = names.get(place).cloned().unwrap_or_default();
                     let failed = NetError::new(operation, error.to_io()).on(&self.host).device(&device);

@@ -3,11 +3,10 @@
 //! A socket counts from its creation until the last reference to it is gone, whether or not anything can still find it.
 //! So this tells of sockets that were taken out of every table and yet never freed, which no diagnosis lists.
 
-use std::fs;
 use std::io;
 
-use super::NetError;
 use super::namespace::Namespace;
+use super::{NetError, proc};
 
 /// How many sockets of any kind `namespace` has in use, timewait ones apart.
 pub fn in_use(namespace: &Namespace) -> Result<i64, NetError> {
@@ -19,7 +18,7 @@ fn in_use_own() -> Result<i64, NetError> {
     // Not /proc/net: that is the namespace of the process's first thread.
     const PATH: &str = "/proc/thread-self/net/sockstat";
     let failed = |error| NetError::new(format!("read {PATH}"), error);
-    let text = fs::read_to_string(PATH).map_err(failed)?;
+    let text = proc::read(PATH).map_err(failed)?;
     parse(&text).ok_or_else(|| failed(io::Error::other("it does not say how many sockets are used")))
 }
 

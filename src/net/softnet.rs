@@ -2,12 +2,11 @@
 //! namespace's.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
-use super::NetError;
+use super::{NetError, proc};
 
 const PATH: &str = "/proc/thread-self/net/softnet_stat";
 
@@ -45,7 +44,7 @@ fn is_member(set: &CpuSet, cpu: usize) -> bool {
 }
 
 fn read() -> Result<BTreeMap<usize, u32>, NetError> {
-    let text = fs::read_to_string(PATH).map_err(|error| NetError::new(format!("read {PATH}"), error))?;
+    let text = proc::read(PATH).map_err(|error| NetError::new(format!("read {PATH}"), error))?;
     Ok(parse(&text))
 }
 

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 
-use super::NetError;
+use super::{NetError, proc};
 
 fn path(key: &str) -> String {
     format!("/proc/sys/{}", key.replace('.', "/"))
@@ -13,7 +13,7 @@ fn path(key: &str) -> String {
 
 /// The value of `key`, without the line's end.
 pub fn get(key: &str) -> Result<String, NetError> {
-    match fs::read_to_string(path(key)) {
+    match proc::read(&path(key)) {
         Ok(text) => Ok(text.trim_end().to_owned()),
         Err(error) => Err(failed("read", key, error)),
     }

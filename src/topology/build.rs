@@ -59,36 +59,35 @@ impl Topology {
         self.netlinks[host.index()].lock().unwrap_or_else(PoisonError::into_inner).carry_out(requests)
     }
 
-    /// How many bytes the devices of each link sent into it, headers included: forward, backward.
-    pub fn carried(&self) -> Result<BTreeMap<LinkId, [u64; 2]>, NetError> {
-        let mut sent = BTreeMap::new();
-        for netlink in &self.netlinks {
-            let mut netlink = netlink.lock().unwrap_or_else(PoisonError::into_inner);
-            sent.extend(device::statistics(&mut netlink)?.into_iter().map(|(name, count)| (name, count.tx_bytes)));
-        }
-        let of = |link, side| sent.get(&layout::device_name(link, side)).copied().unwrap_or(0);
-        Ok(self.links.iter().map(|link| (*link, Side::BOTH.map(|side| of(*link, side)))).collect())
-    }
-
-    /// What the machine lost by itself since the topology was built, in words: `ns2: ns2eth3 tx_dropped 3`, or
-    /// `cpu 1: softnet dropped 7` (where other cases may have had the same CPU). Empty on a healthy run, whatever the links
-    /// do to packets.
-    pub fn device_drops(&self) -> Result<Vec<String>, NetError> {
-        let mut lost = Vec::new();
+    /// What the devices have counted since the topology was built.
+    pub fn traffic(&self) -> Result<Traffic, NetError> {
+        let (mut sent, mut drops) = (BTreeMap::new(), Vec::new());
         for netlink in &self.netlinks {
             let mut netlink = netlink.lock().unwrap_or_else(PoisonError::into_inner);
             for (name, statistics) in device::statistics(&mut netlink)? {
                 // What goes to a device that is down is lost.
                 if !self.fragile.contains(&name) {
-                    lost.extend(drops::of_device(netlink.host(), &name, &statistics));
+                    drops.extend(drops::of_device(netlink.host(), &name, &statistics));
                 }
+                sent.insert(name, statistics.tx_bytes);
             }
         }
-        lost.extend(
-            self.softnet.since()?.into_iter().map(|(cpu, count)| format!("cpu {cpu}: softnet dropped {count}")),
-        );
-        Ok(lost)
+        let softnet = self.softnet.since()?;
+        drops.extend(softnet.into_iter().map(|(cpu, count)| format!("cpu {cpu}: softnet dropped {count}")));
+        let of = |link, side| sent.get(&layout::device_name(link, side)).copied().unwrap_or(0);
+        let carried = self.links.iter().map(|link| (*link, Side::BOTH.map(|side| of(*link, side)))).collect();
+        Ok(Traffic { carried, drops })
     }
+}
+
+/// What the devices of a topology have counted.
+#[derive(Debug)]
+pub struct Traffic {
+    /// How many bytes the devices of each link sent into it, headers included: forward, backward.
+    pub carried: BTreeMap<LinkId, [u64; 2]>,
+    /// What the machine lost by itself, in words: `ns2: ns2eth3 tx_dropped 3`, or `cpu 1: softnet dropped 7` (where other
+    /// cases may have had the same CPU). Empty on a healthy run, whatever the links do to packets.
+    pub drops: Vec<String>,
 }
 
 /// Builds the network of `case`. It is ready when this returns: the first packet passes.

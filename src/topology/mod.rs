@@ -31,6 +31,6 @@ mod sites;
 #[cfg(test)]
 mod tests;
 
-pub use build::{Topology, build};
+pub use build::{Topology, Traffic, build};
 pub use layout::{Side, connect_target, device_name, listen_address, v4, v6};
 pub use options::{CarrierChoice, Options};

@@ -24,8 +24,10 @@ const TAP_QUEUE: u32 = 20_000;
 /// How long devices and addresses may take to come up. They need some milliseconds.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
-/// The rest between two looks at whether they are.
-const READY_POLL: Duration = Duration::from_micros(50);
+/// The rest after the first look at whether they are, twice as long after each further one, up to [`READY_POLL_MAX`].
+const READY_POLL_MIN: Duration = Duration::from_micros(50);
+/// The longest rest between two looks.
+const READY_POLL_MAX: Duration = Duration::from_millis(1);
 
 /// How error messages call the namespace with the far sides of veth pairs.
 const WIRE: &str = "wire";
@@ -206,6 +208,7 @@ impl Sites {
                     .flat_map(|link| Side::BOTH.map(|side| (link, side)))
                     .collect(),
             };
+            let mut rest = READY_POLL_MIN;
             while let Some(waiting) = first_unready(site, plan, &ends, index == plan.wire_index())? {
                 if Instant::now() > deadline {
                     return Err(NetError::new(
@@ -215,7 +218,8 @@ impl Sites {
                     .on(site.namespace.name())
                     .device(&waiting));
                 }
-                thread::sleep(READY_POLL);
+                thread::sleep(rest);
+                rest = (rest * 2).min(READY_POLL_MAX);
             }
         }
         Ok(())

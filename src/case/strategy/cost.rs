@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::draw::Draw;
 use crate::case::{
     Action, Case, Direction, Endpoint, Impairments, LinkId, Loss, Protocol, SocketOption, Strip, Sysctl, TcpOption,
 };
@@ -12,8 +13,13 @@ use crate::payload::Sender;
 
 /// How long the bytes of a direction may take on a rated link, or for want of window.
 const TARGET: f64 = 1.0;
-/// How many packets one direction may need. A packet costs some microseconds of CPU on each hop.
+/// How many packets one direction of a large case may need. A packet costs some microseconds of CPU on each hop.
 const PACKETS: u64 = 8_000;
+/// How many one direction of any other case may need: most bugs want a circumstance, not megabytes, and of these cases a
+/// second sees several for each large one.
+const USUAL_PACKETS: u64 = PACKETS / 8;
+/// The share of large cases.
+const LARGE_SHARE: f64 = 1.0 / 8.0;
 /// How many packets may be expected to be lost.
 const LOSSES: f64 = 10.0;
 /// How many packets may be expected to be lost where a retransmission is lost as well: each waits for a timer.
@@ -36,7 +42,8 @@ pub(super) fn payload_limit(case: &Case, sender: Sender) -> u64 {
         Sender::Server => case.client_direction().reverse(),
     };
     let segment = segment(case, from, to);
-    let mut limit = PACKETS * segment;
+    let large = Draw::new(case.seed, "large").chance(LARGE_SHARE);
+    let mut limit = segment * if large { PACKETS } else { USUAL_PACKETS };
     limit = limit.min(window_limit(case, from, to));
     let through = |links: &[LinkId]| {
         let both = links.iter().flat_map(|id| [(*id, direction, 1.0), (*id, direction.reverse(), 0.5)]);

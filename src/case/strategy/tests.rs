@@ -400,3 +400,15 @@ fn a_share_of_impaired_cases_has_a_middlebox_and_every_kind_is_met() {
     met.at_least(5);
     assert!((0.15..0.21).contains(&met.share("middlebox")), "{}", met.share("middlebox"));
 }
+
+#[test]
+fn most_payloads_are_small_and_some_need_megabytes() {
+    let mut met = Met::default();
+    for case in draws(&Space::default(), DRAWS) {
+        let most = ends(&case).into_iter().map(|end| end.payload).max().unwrap_or_default();
+        met.when(most > 2 << 20, "above 2 MiB");
+        met.when(most > 64 << 10, "above 64 KiB");
+    }
+    met.at_least(DRAWS / 200);
+    assert!(met.share("above 2 MiB") < 0.03, "{}", met.share("above 2 MiB"));
+}

@@ -109,7 +109,7 @@ fn carries(count: usize, carrier: CarrierChoice) {
             assert!(seen.longest == 1514 && seen.odd.is_none(), "{seen:x?}");
         }
     });
-    assert_eq!(topology.device_drops().expect("drops"), [""; 0]);
+    assert_eq!(topology.traffic().expect("traffic").drops, [""; 0]);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_full_device_is_told() {
             (0..20_100).filter(|_| socket.send_to(b"flood", "10.0.1.2:9").is_ok()).count()
         });
         assert_eq!(sent.expect("enter"), 20_100);
-        let drops = topology.device_drops().expect("drops");
+        let drops = topology.traffic().expect("traffic").drops;
         assert!(drops.iter().any(|drop| drop.starts_with("ns1: ns1eth2 tx_dropped ")), "{drops:?}");
     });
 }

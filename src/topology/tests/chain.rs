@@ -33,7 +33,7 @@ fn every_host_reaches_every_address_of_every_other() {
                 }
             }
         }
-        assert_eq!(topology.device_drops().expect("drops"), [""; 0]);
+        assert_eq!(topology.traffic().expect("traffic").drops, [""; 0]);
     });
 }
 

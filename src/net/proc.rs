@@ -1,0 +1,48 @@
+//! Reading `/proc`: a file there has no length, and the kernel makes its text anew for each read.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+/// What is read at once: more than any file holds that is read here, on a machine with few CPUs.
+const ENOUGH: usize = 8 << 10;
+
+/// The text of a file. [`std::fs::read_to_string`] feels its way in ever longer reads, of 32 bytes first, and asks for the
+/// length before: a dozen system calls for a file of some kilobytes.
+pub(super) fn read(path: &str) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut text = vec![0; ENOUGH];
+    let mut length = 0;
+    loop {
+        match file.read(&mut text[length..]) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if length == text.len() {
+            text.resize(2 * length, 0);
+        }
+    }
+    text.truncate(length);
+    String::from_utf8(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_any_length_is_read_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        for length in [0, 1, ENOUGH - 1, ENOUGH, ENOUGH + 1, 5 * ENOUGH] {
+            let (path, text) = (folder.path().join("file"), "x".repeat(length));
+            std::fs::write(&path, &text).unwrap();
+            assert_eq!(read(path.to_str().unwrap()).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_told() {
+        assert_eq!(read("/proc/thread-self/nothing").unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
