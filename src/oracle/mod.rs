@@ -25,6 +25,7 @@ mod memory;
 mod middlebox;
 #[cfg(test)]
 mod properties;
+mod rests;
 mod silence;
 mod splat;
 mod verdict;
@@ -48,7 +49,7 @@ pub fn judge(case: &Case, seen: &Observation) -> Verdict {
 /// trouble of ours makes everything else worthless; wrong bytes
 /// are wrong however the run ended; an error ends a transfer, and the other end may then wait in vain; and what a broken
 /// transfer counts, or leaves behind, is no wonder.
-const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 14] = [
+const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 15] = [
     splat::check,
     trouble,
     disabled::check,
@@ -62,6 +63,7 @@ const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 14] = [
     fallback::check,
     counters::check,
     joins::check,
+    rests::check,
     leftovers::check,
 ];
 
