@@ -21,6 +21,9 @@ pub struct Observation {
     pub hosts: BTreeMap<Host, HostStory>,
     /// What each link did.
     pub links: BTreeMap<LinkId, LinkStory>,
+    /// What the case's events found, in the order in which they happened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Happened>,
     /// Trouble of our own: each entry makes the run worthless as evidence.
     pub trouble: Vec<String>,
     /// What the kernel complained about: panics, warnings, the reports of its own checks, line by line. Only the
@@ -84,12 +87,26 @@ impl Observation {
             server: Story::default(),
             hosts: BTreeMap::new(),
             links: BTreeMap::new(),
+            events: Vec::new(),
             trouble: Vec::new(),
             kernel_log: Vec::new(),
             kernel,
             timings: Timings::default(),
         }
     }
+}
+
+/// An event as it happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happened {
+    /// Its place in the case's list of events, from 0.
+    pub event: usize,
+    /// When: so long after the endpoints were started.
+    pub after: Duration,
+    /// How many bytes the client and the server had read by then.
+    pub received: [u64; 2],
+    /// How many bytes had gone into each link by then, headers included: forward, backward.
+    pub bytes: BTreeMap<LinkId, [u64; 2]>,
 }
 
 /// What one endpoint went through.

@@ -6,8 +6,8 @@ mod common;
 use std::time::Duration;
 
 use whitewater::case::{
-    Case, Event, First, Happening, Host, Impairments, Link, LinkId, Moment, PathManager, PmEndpoint, Protocol, Rate,
-    Topology,
+    Action, Case, Direction, Event, First, Happening, Host, Impairments, Link, LinkId, Moment, PathManager, Pick,
+    PmEndpoint, Protocol, Rate, Rule, TcpOption, Topology, Towards,
 };
 use whitewater::observation::Observation;
 
@@ -112,4 +112,66 @@ fn an_endpoint_added_on_the_way_joins_and_one_removed_leaves() {
         assert_eq!(counter(seen, Host::Ns1, "MPJoinSynAckRx"), 1);
         assert_eq!(counter(seen, Host::Ns2, "RmAddr"), 1);
     });
+}
+
+/// `rule` in one direction of the second path; forward is from the client.
+fn ruled(endpoint: PmEndpoint, direction: Direction, rule: Rule) -> Case {
+    let mut case = two_paths(Topology::Parallel(2), endpoint);
+    case.links.entry(LinkId::Path2).or_default().impairments_mut(direction).rules.push(rule);
+    case
+}
+
+#[test]
+fn a_join_that_a_firewall_refuses_or_swallows_leaves_the_connection_alone() {
+    let refused = ruled(joining(), Direction::Forward, Rule::once(Pick::Syn, Action::Refuse));
+    everywhere(&refused, |seen| {
+        assert_eq!((counter(seen, Host::Ns1, "MPJoinSynTx"), counter(seen, Host::Ns1, "MPJoinSynAckRx")), (1, 0));
+    });
+    let on = Pick::Carries(TcpOption::MpJoin);
+    everywhere(&ruled(joining(), Direction::Forward, Rule::always(on, Action::Drop)), |seen| {
+        assert_eq!(counter(seen, Host::Ns2, "MPJoinSynRx"), 0);
+        assert!(forward(seen, LinkId::Path1) > PAYLOAD, "{:?}", seen.links);
+    });
+}
+
+#[test]
+fn a_subflow_that_is_reset_midway_loses_nothing_to_the_other() {
+    for towards in [Towards::Both, Towards::Receiver, Towards::Sender] {
+        let rule = Rule::once(Pick::Data(100_000), Action::Reset(towards));
+        everywhere(&ruled(joining(), Direction::Forward, rule), |seen| {
+            assert!(forward(seen, LinkId::Path1) > PAYLOAD / 2, "{:?}", seen.links);
+            assert_eq!(seen.client.mptcp.map(|state| state.fallback), Some(false));
+        });
+    }
+}
+
+#[test]
+fn an_announcement_that_is_lost_is_made_again_and_so_is_one_whose_echo_is() {
+    let announcing = PmEndpoint { signal: true, ..PmEndpoint::on(LinkId::Path2) };
+    let lost = [(Direction::Backward, TcpOption::AddAddr), (Direction::Forward, TcpOption::AddAddrEcho)];
+    for (direction, option) in lost {
+        let mut case = two_paths(Topology::Parallel(2), announcing);
+        let to = case.links.entry(LinkId::Path1).or_default().impairments_mut(direction);
+        to.rules.push(Rule::once(Pick::Carries(option), Action::Drop));
+        to.rate = Some(Rate { kbit: 4_000, queue: 300 });
+        case.hosts.entry(Host::Ns2).or_default().add_addr_timeout = Some(1);
+        everywhere(&case, |seen| {
+            assert_eq!(counter(seen, Host::Ns2, "AddAddrTx"), 2, "{:?}", seen.hosts);
+            assert_eq!(counter(seen, Host::Ns2, "MPJoinAckRx"), 1, "{:?}", seen.hosts);
+        });
+    }
+}
+
+#[test]
+fn a_path_that_becomes_a_backup_or_is_removed_rests_from_then_on() {
+    let (host, link) = (Host::Ns1, LinkId::Path2);
+    for what in [Happening::Backup { host, link, on: true }, Happening::Remove { host, link }] {
+        let mut case = two_paths(Topology::Parallel(2), joining());
+        case.events = vec![Event { when: Moment::Client(PAYLOAD / 4), what }];
+        everywhere(&case, |seen| {
+            let before = seen.events[0].bytes[&link][0];
+            assert!(before > PAYLOAD / 20, "{:?}", seen.events);
+            assert!(forward(seen, link) - before < PAYLOAD / 5, "{:?} {:?}", seen.events, seen.links);
+        });
+    }
 }

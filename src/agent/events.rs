@@ -8,6 +8,7 @@ use crate::case::{Case, Event, Happening, LinkId, Moment};
 use crate::copier::Progress;
 use crate::link::Relay;
 use crate::net::NetError;
+use crate::observation::Happened;
 use crate::topology::Topology;
 
 /// The longest rest between two looks: nothing waits for this, it only bounds what a lost wake-up costs.
@@ -51,11 +52,13 @@ struct Undo {
 }
 
 impl Stage<'_> {
-    /// Makes everything happen, and returns once nothing more can, or it is told to stop. What failed is told in words.
-    pub(super) fn run(&self) -> Vec<String> {
+    /// Makes everything happen, and returns once nothing more can, or it is told to stop. What happened is told, and in words
+    /// what failed.
+    pub(super) fn run(&self) -> (Vec<Happened>, Vec<String>) {
         let start = Instant::now();
         let mut trouble = Vec::new();
-        let mut waiting: Vec<&Event> = self.case.events.iter().collect();
+        let mut happened = Vec::new();
+        let mut waiting: Vec<(usize, &Event)> = self.case.events.iter().enumerate().collect();
         let mut undo: Vec<Undo> = Vec::new();
         loop {
             let done = waiting.is_empty() && undo.is_empty();
@@ -67,8 +70,18 @@ impl Stage<'_> {
             let note = |result: Result<(), NetError>| result.err().map(|error| format!("event: {error}"));
             if let Some(place) = undo.iter().position(|undo| healed || undo.at <= now) {
                 trouble.extend(note(self.undo(&mut undo, place)));
-            } else if let Some(place) = waiting.iter().position(|event| self.is_due(event.when, now)) {
-                let what = waiting.remove(place).what;
+            } else if let Some(place) = waiting.iter().position(|(_, event)| self.is_due(event.when, now)) {
+                let (nth, event) = waiting.remove(place);
+                let what = event.what;
+                match self.topology.carried() {
+                    Ok(bytes) => happened.push(Happened {
+                        event: nth,
+                        after: now,
+                        received: self.progress.map(|progress| progress.received()),
+                        bytes,
+                    }),
+                    Err(error) => trouble.push(format!("event: {error}")),
+                }
                 match what.outage() {
                     // The network has been made smooth for good.
                     Some(_) if healed => {}
@@ -79,7 +92,7 @@ impl Stage<'_> {
                     None => trouble.extend(note(self.topology.happen(self.case, &what))),
                 }
             } else {
-                let moments = waiting.iter().filter_map(|event| match event.when {
+                let moments = waiting.iter().filter_map(|(_, event)| match event.when {
                     Moment::After(at) => Some(at),
                     Moment::Client(_) | Moment::Server(_) => None,
                 });
@@ -91,7 +104,7 @@ impl Stage<'_> {
         while !undo.is_empty() {
             trouble.extend(self.undo(&mut undo, 0).err().map(|error| error.to_string()));
         }
-        trouble
+        (happened, trouble)
     }
 
     /// Undoes one of them, unless another one keeps the same link out of order in the same way.

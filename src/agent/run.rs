@@ -20,7 +20,7 @@ use crate::endpoint::plant::Plant;
 use crate::endpoint::{self, Rendezvous, endpoint_of};
 use crate::link::Relay;
 use crate::net::{NetError, counters, features};
-use crate::observation::{End, HostStory, LinkStory, Observation, SocketState, Story, Timings};
+use crate::observation::{End, Happened, HostStory, LinkStory, Observation, SocketState, Story, Timings};
 use crate::oracle::Expectation;
 use crate::payload;
 use crate::topology::{self, Topology};
@@ -92,6 +92,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
         server: transfer.server,
         hosts: hosts(case, &topology, transfer.stalled, left)?,
         links: links.iter().map(|log| (log.id, with_bytes(&log.story, carried.get(&log.id)))).collect(),
+        events: transfer.events,
         trouble: seen,
         kernel_log: Vec::new(),
         kernel: features::kernel()?,
@@ -141,6 +142,7 @@ struct Transfer {
     stalled: BTreeMap<Host, Vec<SocketState>>,
     trouble: Vec<String>,
     silence: Duration,
+    events: Vec<Happened>,
 }
 
 /// Runs both endpoints to their end, or stops them.
@@ -182,7 +184,9 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
             stop.write(1).map_err(|errno| RunError::Trouble(format!("eventfd: {errno}")))?;
         }
         switch.stop(events.thread());
-        trouble.extend(events.join().unwrap_or_else(|_| vec!["the events panicked".into()]));
+        let panicked = |_| (Vec::new(), vec!["the events panicked".into()]);
+        let (happened, failed) = events.join().unwrap_or_else(panicked);
+        trouble.extend(failed);
         let mut story = |name: &str, thread: std::thread::ScopedJoinHandle<'_, Result<Story, String>>| {
             let result = thread.join().unwrap_or_else(|_| Err("panicked".into()));
             result.unwrap_or_else(|text| {
@@ -192,7 +196,7 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
         };
         let client = story("client", client);
         let server = story("server", server);
-        Ok(Transfer { end, client, server, stalled, trouble, silence })
+        Ok(Transfer { end, client, server, stalled, trouble, silence, events: happened })
     })
 }
 

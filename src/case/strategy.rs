@@ -15,6 +15,7 @@ mod endpoints;
 mod links;
 mod middlebox;
 mod modes;
+mod path_rules;
 mod paths;
 #[cfg(test)]
 mod tests;
@@ -294,7 +295,7 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         if !kinds.is_empty() {
             links::impair(&mut case, &kinds);
         }
-        // What a middlebox does to a join is not judged yet.
+        // On several paths, it is one on a path other than the first, or one that is about what path managers tell.
         if !boxes.is_empty() && several.is_none() {
             middlebox::middlebox(&mut case, kinds.is_empty());
         }
@@ -302,6 +303,9 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     if several.is_some() {
         if impaired {
             paths::shape(&mut case);
+        }
+        if impaired && !boxes.is_empty() {
+            path_rules::draw(&mut case);
         }
         paths::path_managers(&mut case);
     }

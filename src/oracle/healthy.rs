@@ -62,6 +62,7 @@ pub fn observation(case: &Case) -> Observation {
         server: story(case.server.payload, case.client.payload, case.server.protocol),
         links: links.collect(),
         hosts,
+        events: Vec::new(),
         trouble: Vec::new(),
         kernel_log: Vec::new(),
         kernel: "6.18.44 #1 SMP".into(),

@@ -93,13 +93,20 @@ fn busy(run: &Run<'_>, link: LinkId) -> bool {
     run.seen.links.get(&link).is_some_and(|story| story.bytes.iter().any(|bytes| *bytes > BACKUP_MOST))
 }
 
-/// Whether the links do nothing but take their time, and MPTCP was certain.
+/// Whether the links do nothing but take their time, nothing happens to paths, and MPTCP was certain.
 fn is_smooth(run: &Run<'_>) -> bool {
+    run.case.events.is_empty() && counters::surely_mptcp(run) && is_calm(run)
+}
+
+/// Whether the links do nothing but take their time, and no event keeps packets from them.
+pub fn is_calm(run: &Run<'_>) -> bool {
     let only_delays =
         |impairments: &Impairments| *impairments == Impairments { delay: impairments.delay, ..Impairments::default() };
     let links = run.case.topology.links().iter().map(|id| run.case.link(*id));
     let smooth = |link: crate::case::Link| Direction::BOTH.iter().all(|way| only_delays(link.impairments(*way)));
-    run.case.is_mptcp() && run.case.events.is_empty() && counters::surely_mptcp(run) && links.into_iter().all(smooth)
+    let outages = run.case.events.iter().any(|event| event.what.outage().is_some());
+    let fallen_back = BOTH.into_iter().any(|side| run.story(side).mptcp.is_none_or(|state| state.fallback));
+    run.case.is_mptcp() && run.case.cpus == 1 && !outages && !fallen_back && links.into_iter().all(smooth)
 }
 
 #[cfg(test)]

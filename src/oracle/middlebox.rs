@@ -39,9 +39,19 @@ pub fn disturb_mptcp(impairments: &Impairments) -> bool {
     })
 }
 
-/// Whether a RST of none of the two ends may end the connection.
+/// Whether a RST of none of the two ends may end the connection. One on a path other than the first ends a subflow, and the
+/// connection goes on, unless an event keeps the first path from working.
 pub fn cut(case: &Case) -> bool {
-    done(case).any(|(_, action)| action.resets())
+    let spare = |id| case.is_mptcp() && case.topology.ways().get(1..).is_some_and(|others| others.contains(&id));
+    let hindered = case.events.iter().any(|event| event.what.outage().is_some());
+    let resets = |impairments: &Impairments| {
+        impairments.rules.iter().any(|rule| rule.action.resets())
+            || impairments.faults.iter().any(|fault| fault.action.resets())
+    };
+    case.path().into_iter().filter(|id| hindered || !spare(*id)).any(|id| {
+        let link = case.link(id);
+        Direction::BOTH.into_iter().any(|direction| resets(link.impairments(direction)))
+    })
 }
 
 /// Whether options of MPTCP may be missing from packets of a connection that has agreed on MPTCP.
@@ -128,6 +138,18 @@ mod tests {
         let may_fall_back = |on, option| Expectation::of(&case(Forward, on, option)).may_fall_back;
         assert!(!may_fall_back(Pick::Syn, Timestamps));
         assert!(may_fall_back(Pick::Syn, MpCapable) && may_fall_back(Pick::Data(9), Dss));
+    }
+
+    #[test]
+    fn a_reset_on_a_further_path_excuses_no_broken_connection() {
+        let mut case = Case { topology: crate::case::Topology::Parallel(2), ..Case::default() };
+        case.server.host = Host::Ns2;
+        (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+        let reset = vec![Rule::once(Pick::Data(9), Action::Reset(crate::case::Towards::Both))];
+        case.links.entry(LinkId::Path2).or_default().forward.rules = reset.clone();
+        assert!(!cut(&case));
+        case.links.entry(LinkId::Path1).or_default().forward.rules = reset;
+        assert!(cut(&case));
     }
 
     #[test]

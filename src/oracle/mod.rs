@@ -25,6 +25,7 @@ mod memory;
 mod middlebox;
 #[cfg(test)]
 mod properties;
+mod rests;
 mod silence;
 mod slow;
 mod splat;
@@ -63,6 +64,7 @@ const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 15] = [
     fallback::check,
     counters::check,
     joins::check,
+    rests::check,
     leftovers::check,
     slow::check,
 ];

@@ -100,6 +100,7 @@ fn observation(does: &Does) -> Observation {
         server: Story::default(),
         hosts: BTreeMap::new(),
         links: BTreeMap::new(),
+        events: Vec::new(),
         trouble: Vec::new(),
         kernel_log: Vec::new(),
         kernel: "7.0.0-fake #1".to_owned(),

@@ -1,0 +1,67 @@
+//! Draws middleboxes on one of several paths: what they do to joins and to what path managers tell each other, and what
+//! breaks a subflow while another one goes on.
+
+use std::time::Duration;
+
+use super::draw::Draw;
+use crate::case::{Action, Case, LinkId, Pick, Rule, TcpOption, Towards};
+
+/// The share of cases with several impaired paths that have one.
+const SHARE: f64 = 0.2;
+
+/// Puts one on a path other than the first, whose subflow has to carry the connection meanwhile; or splits segments.
+pub(super) fn draw(case: &mut Case) {
+    let mut draw = Draw::new(case.seed, "path rules");
+    let others = case.topology.ways().get(1..).unwrap_or_default();
+    if others.is_empty() || !draw.chance(SHARE) {
+        return;
+    }
+    let to_server = draw.chance(0.5);
+    let way = draw.pick(others);
+    let rule = match draw.even(0, 9) {
+        0..=2 => told(&mut draw),
+        3..=5 => against_joins(&mut draw, to_server),
+        6 | 7 => reset(&mut draw),
+        _ => split(&mut draw),
+    };
+    place(case, way, to_server, rule);
+}
+
+/// What path managers tell each other is lost or late.
+fn told(draw: &mut Draw) -> Rule {
+    use TcpOption::{AddAddr, AddAddrEcho, MpPrio, RemoveAddr};
+    let on = Pick::Carries(draw.pick(&[AddAddr, AddAddrEcho, RemoveAddr, MpPrio]));
+    if draw.chance(0.6) {
+        return Rule { times: Some(draw.pick(&[1, 1, 2, 3])), ..Rule::always(on, Action::Drop) };
+    }
+    let late = Duration::from_millis(draw.bounded(&[1, 10, 100, 1_000], 1, 1_000));
+    Rule::once(on, Action::Late(late))
+}
+
+/// A firewall that refuses joins, or lets them go nowhere.
+fn against_joins(draw: &mut Draw, to_server: bool) -> Rule {
+    let on = Pick::Carries(TcpOption::MpJoin);
+    match draw.even(0, 2) {
+        0 if to_server => Rule::once(Pick::Syn, Action::Refuse),
+        0 | 1 => Rule::always(on, Action::Drop),
+        _ => Rule { times: Some(draw.pick(&[1, 2])), ..Rule::always(on, Action::Drop) },
+    }
+}
+
+/// A subflow is reset in the middle of the transfer.
+fn reset(draw: &mut Draw) -> Rule {
+    let towards = draw.pick(&[Towards::Both, Towards::Both, Towards::Receiver, Towards::Sender]);
+    let from = draw.log(1, 512 << 10);
+    Rule::once(draw.pick(&[Pick::Data(from), Pick::Data(from), Pick::Ack]), Action::Reset(towards))
+}
+
+/// Segments are cut where no mapping ends.
+fn split(draw: &mut Draw) -> Rule {
+    let at = draw.bounded(&[0, 1, 7, 535, 1447], 1, 1500) as u32;
+    Rule { chance: draw.pick(&[1.0, 0.5, 0.1]), ..Rule::always(Pick::Data(0), Action::Split(at)) }
+}
+
+fn place(case: &mut Case, way: LinkId, to_server: bool, rule: Rule) {
+    let direction = if to_server { case.client_direction() } else { case.client_direction().reverse() };
+    case.links.entry(way).or_default().impairments_mut(direction).rules.push(rule);
+}

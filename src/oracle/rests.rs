@@ -1,0 +1,178 @@
+//! Whether path managers were understood: what was taken away or made a backup carries nothing more, what was announced
+//! is heard once.
+
+use super::joins::is_calm;
+use super::{BOTH, Kind, Run, Verdict};
+use crate::case::{Case, Event, Happening, LinkId};
+use crate::observation::Happened;
+use crate::payload::Sender;
+
+/// What a path carries at the most after it was removed or made a backup: what its subflow had queued, sent again, and the
+/// handshakes of its end.
+const AFTERWARDS: u64 = 512 << 10;
+
+/// Looks at paths and announcements after a transfer that came to an orderly end.
+pub fn check(run: &Run<'_>) -> Option<Verdict> {
+    if !is_calm(run) {
+        return None;
+    }
+    busy_afterwards(run).or_else(|| announced_again(run)).or_else(|| unheard(run))
+}
+
+/// Nothing goes on over a path whose only endpoint is gone, nor over one that has become a backup, while the first one works.
+fn busy_afterwards(run: &Run<'_>) -> Option<Verdict> {
+    run.seen.events.iter().find_map(|happened| {
+        let link = retired(run.case, happened)?;
+        let [before, after] =
+            [&happened.bytes, &totals(run)].map(|bytes| bytes.get(&link).copied().unwrap_or_default());
+        let more = after.iter().zip(before).map(|(after, before)| after.saturating_sub(before)).max()?;
+        let state = match run.case.events.get(happened.event)?.what {
+            Happening::Remove { .. } => "was removed",
+            _ => "became a backup",
+        };
+        (more > AFTERWARDS).then(|| {
+            let looks = format!("a path carried data after it {state}");
+            Verdict::of(Kind::CounterBroken, &looks, format!("{looks}: {link}, {more} bytes more"))
+        })
+    })
+}
+
+fn totals(run: &Run<'_>) -> std::collections::BTreeMap<LinkId, [u64; 2]> {
+    run.seen.links.iter().map(|(link, story)| (*link, story.bytes)).collect()
+}
+
+/// The path that has nothing to carry from this event on.
+fn retired(case: &Case, happened: &Happened) -> Option<LinkId> {
+    let event = case.events.get(happened.event)?;
+    let (host, link) = match event.what {
+        Happening::Remove { host, link } | Happening::Backup { host, link, on: true } => (host, link),
+        _ => return None,
+    };
+    let first = *case.topology.ways().first()?;
+    let only = case.events.iter().filter(|other| other.what.link() == link).count() == 1;
+    let ends = [case.client.host, case.server.host];
+    let endpoints = ends.map(|host| case.knobs(host).pm.endpoints);
+    let added = case.events.iter().filter_map(|event: &Event| match event.what {
+        Happening::Add { endpoint, .. } => Some(endpoint),
+        _ => None,
+    });
+    let mut all = endpoints.iter().flatten().copied().chain(added);
+    let owners = ends.iter().zip(&endpoints).filter(|(_, theirs)| theirs.iter().any(|endpoint| endpoint.link == link));
+    let alone = owners.map(|(host, _)| *host).eq([host]);
+    // Subflows between other pairs of addresses cross the path, too; and a first path that rests gives way to others.
+    let plain = all.all(|endpoint| !endpoint.fullmesh && !endpoint.laminar && (endpoint.link != first));
+    (only && alone && plain && link != first && case.topology.ways().contains(&link)).then_some(link)
+}
+
+/// Each address is announced once, where nothing gets lost: its echo ends that (RFC 8684, section 3.4.1).
+fn announced_again(run: &Run<'_>) -> Option<Verdict> {
+    BOTH.into_iter().find_map(|side| {
+        let host = run.endpoint(side).host;
+        let endpoints = run.case.knobs(host).pm.endpoints.into_iter();
+        let added = run.case.events.iter().filter_map(|event| match event.what {
+            Happening::Add { host: whose, endpoint } if whose == host => Some(endpoint),
+            _ => None,
+        });
+        let most = endpoints.chain(added).filter(|endpoint| endpoint.signal).count() as i64;
+        let most = most * i64::from(run.case.rounds.count);
+        let [sent, echoes] = ["AddAddrTx", "EchoAdd"].map(|name| run.counter(side, &format!("MPTcpExt.{name}")));
+        let unanswered =
+            run.counter(side.peer(), "MPTcpExt.AddAddrDrop") + run.counter(side.peer(), "MPTcpExt.EchoAddTxDrop");
+        (sent > most && unanswered == 0).then(|| {
+            let looks = format!("{} announced an address again", side.name());
+            Verdict::of(Kind::CounterBroken, &looks, format!("{looks}: {sent} times for {most}, {echoes} echoes came"))
+        })
+    })
+}
+
+/// What one side takes back or makes a backup, the other hears, where there is time for it.
+fn unheard(run: &Run<'_>) -> Option<Verdict> {
+    const EARLY: u64 = 256 << 10;
+    let last = run.seen.events.iter().filter(|happened| {
+        let what = run.case.events.get(happened.event).map(|event| event.what);
+        matches!(what, Some(Happening::Remove { .. } | Happening::Backup { .. }))
+    });
+    let left = |happened: &Happened| {
+        let [client, server] = happened.received;
+        let due = [run.case.server.payload.saturating_sub(client), run.case.client.payload.saturating_sub(server)];
+        due.into_iter().max().unwrap_or(0)
+    };
+    if run.case.rounds.count > 1 || !last.clone().all(|happened| left(happened) >= EARLY) {
+        return None;
+    }
+    [("RmAddrTx", "RmAddr"), ("MPPrioTx", "MPPrioRx")].into_iter().find_map(|(told, heard)| {
+        BOTH.into_iter().find_map(|side: Sender| {
+            let [told, heard_there] =
+                [(side, told), (side.peer(), heard)].map(|(side, name)| run.counter(side, &format!("MPTcpExt.{name}")));
+            (told > 0 && heard_there == 0).then(|| {
+                let looks = format!("{} never heard MPTcpExt.{heard}", side.peer().name());
+                Verdict::of(Kind::CounterBroken, &looks, format!("{looks}, which was sent {told} times"))
+            })
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::case::{
+        Case, Event, First, Happening, Host, Knobs, LinkId, Moment, PathManager, PmEndpoint, Protocol, Topology,
+    };
+    use crate::observation::{Happened, LinkStory, Observation};
+    use crate::oracle::{healthy, judge};
+
+    use super::AFTERWARDS;
+
+    fn case(what: Happening, endpoint: PmEndpoint) -> Case {
+        let mut case = Case { topology: Topology::Parallel(2), ..Case::default() };
+        case.server.host = Host::Ns2;
+        (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+        case.client.payload = 4 << 20;
+        case.ending.first = First::Client;
+        let pm = PathManager { endpoints: vec![endpoint], ..PathManager::default() };
+        let owner = if endpoint.signal { Host::Ns2 } else { Host::Ns1 };
+        case.hosts.insert(owner, Knobs { pm, ..Knobs::default() });
+        case.events = vec![Event { when: Moment::Client(1000), what }];
+        case
+    }
+
+    fn joining() -> PmEndpoint {
+        PmEndpoint { subflow: true, ..PmEndpoint::on(LinkId::Path2) }
+    }
+
+    fn judged(case: &Case, more: u64, counters: &[(Host, &str)]) -> String {
+        let mut seen: Observation = healthy::observation(case);
+        let bytes = [(LinkId::Path2, [5000, 0])].into();
+        seen.events = vec![Happened { event: 0, received: [0, 1000], bytes, ..Happened::default() }];
+        seen.links.insert(LinkId::Path2, LinkStory { bytes: [5000 + more, 0], ..LinkStory::default() });
+        for (host, counter) in counters {
+            seen.hosts.entry(*host).or_default().counters.insert(format!("MPTcpExt.{counter}"), 2);
+        }
+        judge(case, &seen).signature
+    }
+
+    #[test]
+    fn a_path_that_was_taken_away_or_made_a_backup_rests() {
+        let remove = case(Happening::Remove { host: Host::Ns1, link: LinkId::Path2 }, joining());
+        let backup = case(Happening::Backup { host: Host::Ns1, link: LinkId::Path2, on: true }, joining());
+        let used = case(Happening::Backup { host: Host::Ns1, link: LinkId::Path2, on: false }, joining());
+        let looks = [&remove, &backup, &used].map(|case| judged(case, AFTERWARDS + 1, &[]));
+        let expected = [
+            "CounterBroken: a path carried data after it was removed",
+            "CounterBroken: a path carried data after it became a backup",
+            "Pass",
+        ];
+        assert_eq!(looks, expected);
+        assert_eq!(judged(&remove, AFTERWARDS, &[]), "Pass");
+    }
+
+    #[test]
+    fn an_announcement_is_made_once_and_what_is_told_is_heard() {
+        let remove = Happening::Remove { host: Host::Ns1, link: LinkId::Path2 };
+        let told = case(remove, joining());
+        assert_eq!(judged(&told, 0, &[(Host::Ns1, "RmAddrTx")]), "CounterBroken: server never heard MPTcpExt.RmAddr");
+        assert_eq!(judged(&told, 0, &[(Host::Ns1, "RmAddrTx"), (Host::Ns2, "RmAddr")]), "Pass");
+        let announced = case(remove, PmEndpoint { signal: true, ..PmEndpoint::on(LinkId::Path2) });
+        let again = judged(&announced, 0, &[(Host::Ns2, "AddAddrTx")]);
+        assert_eq!(again, "CounterBroken: server announced an address again");
+    }
+}
