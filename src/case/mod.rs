@@ -31,7 +31,8 @@ pub use events::{Event, Happening, Moment};
 pub use host::{Host, Knobs, Offloads, Syncookies};
 pub use io::{Io, Receiving, Sending};
 pub use link::{
-    Action, Backend, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate, Reorder,
+    Action, Backend, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate,
+    Reorder,
 };
 pub use middlebox::{Pick, Removal, Rule, Strip, TcpOption, Towards};
 pub use names::ParseNameError;

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use super::strategy::{Group, LinkFilter};
 use super::{
-    Address, Backend, Congestion, Direction, Family, First, Host, LinkId, Manner, Pairing, Protocol, Receiving, Second, Sending,
-    SocketOption, Syncookies, Sysctl, TcpOption, Towards, Way,
+    Address, Backend, Congestion, Direction, Family, First, Host, LinkId, Manner, Pairing, Protocol, Receiving, Second,
+    Sending, SocketOption, Syncookies, Sysctl, TcpOption, Towards, Way,
 };
 
 /// A text that names nothing of its kind.

@@ -125,7 +125,8 @@ impl Group {
 
     /// Whether it is switched on by a stream of its own: it came after the others, whose draws stay as they were.
     fn has_own_stream(self) -> bool {
-        let later = [Group::Io, Group::Leave, Group::Rounds, Group::Fastopen, Group::Tuning, Group::Paths, Group::Netem];
+        let later =
+            [Group::Io, Group::Leave, Group::Rounds, Group::Fastopen, Group::Tuning, Group::Paths, Group::Netem];
         later.contains(&self)
     }
 
@@ -356,7 +357,8 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     }
     // How a connection that is left, begun again or fast opened takes a fault on a packet of its own has not been looked at.
     // Nor how one with several paths does.
-    let usual = several.is_none() && !case.has_netem() && ![Group::Leave, Group::Rounds, Group::Fastopen].into_iter().any(on);
+    let usual =
+        several.is_none() && !case.has_netem() && ![Group::Leave, Group::Rounds, Group::Fastopen].into_iter().any(on);
     if usual && space.links != LinkFilter::Plain && space.allows(Group::Faults) {
         critical::faults(&mut case, stall, space.links == LinkFilter::Impaired && !impaired);
     }

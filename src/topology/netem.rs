@@ -64,7 +64,9 @@ fn settings(seed: Seed, id: LinkId, link: &Link, direction: Direction) -> Netem 
             gap: reorder.gap,
         }),
         rate: impairments.rate.map_or(0, |rate| u64::from(rate.kbit) * 1000 / 8),
-        limit: impairments.rate.map_or(UNLIMITED, |rate| rate.queue.saturating_add(flying(rate, impairments, link.mtu))),
+        limit: impairments
+            .rate
+            .map_or(UNLIMITED, |rate| rate.queue.saturating_add(flying(rate, impairments, link.mtu))),
     }
 }
 

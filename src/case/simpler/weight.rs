@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::case::{
-    Action, Address, Backend, Case, Chunks, Congestion, Direction, Endpoint, Event, Family, First, Happening, Host, Impairments,
-    Io, Jitter, Knobs, Leave, Link, Loss, Manner, Moment, Offloads, PathManager, Pattern, Pick, PmEndpoint, Protocol,
-    Receiving, Removal, Rule, Second, Sending, SocketOptions, Strip, Syncookies, Topology, Towards,
+    Action, Address, Backend, Case, Chunks, Congestion, Direction, Endpoint, Event, Family, First, Happening, Host,
+    Impairments, Io, Jitter, Knobs, Leave, Link, Loss, Manner, Moment, Offloads, PathManager, Pattern, Pick,
+    PmEndpoint, Protocol, Receiving, Removal, Rule, Second, Sending, SocketOptions, Strip, Syncookies, Topology,
+    Towards,
 };
 use crate::payload::Sender;
 

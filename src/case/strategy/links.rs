@@ -159,12 +159,9 @@ pub(super) fn netem(case: &mut Case) {
                     Loss::Independent(share.min(NETEM_MOST))
                 }
                 // A burst that is over at every second packet is no run of losses without an end.
-                Loss::GilbertElliott { to_bad, to_good, good, bad } => Loss::GilbertElliott {
-                    to_bad: to_bad.min(NETEM_MOST),
-                    to_good: to_good.max(0.5),
-                    good,
-                    bad,
-                },
+                Loss::GilbertElliott { to_bad, to_good, good, bad } => {
+                    Loss::GilbertElliott { to_bad: to_bad.min(NETEM_MOST), to_good: to_good.max(0.5), good, bad }
+                }
             });
         }
         if Direction::BOTH.iter().all(|way| validate::netem::unable(by_kernel.impairments(*way)).is_none()) {

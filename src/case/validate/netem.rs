@@ -70,8 +70,8 @@ fn damaged_elsewhere(case: &Case, id: LinkId, direction: Direction) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{Event, Jitter, Moment, Outage, Reorder};
     use crate::case::validate::Problem;
+    use crate::case::{Event, Jitter, Moment, Outage, Reorder};
 
     fn problems(change: impl FnOnce(&mut Case)) -> Vec<String> {
         let mut case = Case::default();
