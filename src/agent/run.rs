@@ -1,5 +1,6 @@
 //! One case, from the empty namespace to its observation.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::Sender;
@@ -75,6 +76,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     known_protocols(case, &transfer)?;
     let moved = Instant::now();
     relay.heal();
+    topology.heal(case)?;
     let left = match transfer.end {
         End::Finished => settle::settle(&topology, case, Expectation::of(case).settle, &in_use)?,
         End::Stalled { .. } | End::OutOfTime | End::KernelDied | End::KernelHung(_) => Left::default(),
@@ -170,11 +172,13 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
             events::Stage { case, topology, relay, progress: [&progress[0], &progress[1]], switch: &switch }.run()
         });
         progress.iter().for_each(|progress| progress.watched_by(events.thread().clone()));
+        let healing = RefCell::new(Vec::new());
         let (end, silence) = watch::watch(&ends, [&progress[0], &progress[1]], &expectation, || {
             relay.heal();
+            healing.borrow_mut().extend(topology.heal(case).err().map(|error| error.to_string()));
             switch.heal(events.thread());
         });
-        let mut trouble = Vec::new();
+        let mut trouble = healing.into_inner();
         let mut stalled = BTreeMap::new();
         if end != End::Finished {
             match settle::sockets(topology, case) {

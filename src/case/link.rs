@@ -114,10 +114,25 @@ impl Direction {
     }
 }
 
+/// Who carries out the impairments of a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// A program of ours, which decides by what a packet is and keeps a log of what it did.
+    #[default]
+    UserSpace,
+    /// The kernel's network emulator (sch_netem), which decides by the order in which packets come. It cannot do all that
+    /// [`Impairments`] may say, it knows no bound of its losses, and no log tells what it did.
+    Netem,
+}
+
 /// One link: its devices and what it does to packets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Link {
+    /// Who carries its impairments out.
+    #[serde(skip_serializing_if = "is_default")]
+    pub backend: Backend,
     /// The MTU of both its devices, in bytes (1280 to 9000).
     #[serde(skip_serializing_if = "is_ethernet_mtu")]
     pub mtu: u16,
@@ -146,6 +161,7 @@ fn is_ethernet_mtu(mtu: &u16) -> bool {
 impl Default for Link {
     fn default() -> Link {
         Link {
+            backend: Backend::default(),
             mtu: ETHERNET_MTU,
             left: Offloads::default(),
             right: Offloads::default(),
@@ -172,7 +188,7 @@ impl Link {
         }
     }
 
-    /// Whether packets have to go through the user-space link.
+    /// Whether anything happens to its packets.
     pub fn is_impaired(&self) -> bool {
         self.forward != Impairments::default() || self.backward != Impairments::default()
     }
@@ -276,6 +292,14 @@ pub enum Jitter {
     Uniform(#[serde(with = "humantime_serde")] Duration),
     /// Normally distributed with this standard deviation.
     Normal(#[serde(with = "humantime_serde")] Duration),
+}
+
+impl Jitter {
+    /// The most, or the standard deviation.
+    pub fn spread(self) -> Duration {
+        let (Jitter::Uniform(spread) | Jitter::Normal(spread)) = self;
+        spread
+    }
 }
 
 /// Which packets skip the delay, as netem's `reorder P CORRELATION gap N` means it.

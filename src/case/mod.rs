@@ -31,7 +31,8 @@ pub use events::{Event, Happening, Moment};
 pub use host::{Host, Knobs, Offloads, Syncookies};
 pub use io::{Io, Receiving, Sending};
 pub use link::{
-    Action, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate, Reorder,
+    Action, Backend, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate,
+    Reorder,
 };
 pub use middlebox::{Pick, Removal, Rule, Strip, TcpOption, Towards};
 pub use names::ParseNameError;
@@ -124,10 +125,17 @@ impl Case {
         self.links.get(&id).cloned().unwrap_or_default()
     }
 
-    /// Whether the packets of the link `id` go through user space: it is impaired, or an event blocks it.
+    /// Whether the packets of the link `id` go through user space: it is impaired, and not by the kernel, or an event
+    /// blocks it.
     pub fn is_carried(&self, id: LinkId) -> bool {
         let blocked = |event: &Event| matches!(event.what, Happening::Block { link, .. } if link == id);
-        self.link(id).is_impaired() || self.events.iter().any(blocked)
+        let link = self.link(id);
+        link.is_impaired() && link.backend == Backend::UserSpace || self.events.iter().any(blocked)
+    }
+
+    /// Whether the kernel's network emulator impairs a link.
+    pub fn has_netem(&self) -> bool {
+        self.links.values().any(|link| link.backend == Backend::Netem)
     }
 
     /// Whether client and server are on the same host.

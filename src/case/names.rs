@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use super::strategy::{Group, LinkFilter};
 use super::{
-    Address, Congestion, Direction, Family, First, Host, LinkId, Manner, Pairing, Protocol, Receiving, Second, Sending,
-    SocketOption, Syncookies, Sysctl, TcpOption, Towards, Way,
+    Address, Backend, Congestion, Direction, Family, First, Host, LinkId, Manner, Pairing, Protocol, Receiving, Second,
+    Sending, SocketOption, Syncookies, Sysctl, TcpOption, Towards, Way,
 };
 
 /// A text that names nothing of its kind.
@@ -132,6 +132,7 @@ named!(TcpOption, "TCP option":
     MpFastclose = "mp-fastclose",
     MpTcprst = "mp-tcprst",
 );
+named!(Backend, "backend": UserSpace = "user-space", Netem = "netem");
 named!(LinkFilter, "choice of links": Any = "any", Plain = "plain", Impaired = "impaired");
 named!(Group, "group":
     Chunks = "chunks",
@@ -150,6 +151,7 @@ named!(Group, "group":
     Fastopen = "fastopen",
     Tuning = "tuning",
     Paths = "paths",
+    Netem = "netem",
     Loss = "loss",
     Corrupt = "corrupt",
     Duplicate = "duplicate",
@@ -203,6 +205,7 @@ mod tests {
         as_in_the_file(&LinkId::CHAIN);
         as_in_the_file(&LinkId::PATHS);
         as_in_the_file(&Direction::BOTH);
+        as_in_the_file(&[Backend::UserSpace, Backend::Netem]);
         as_in_the_file(&TcpOption::ALL);
         as_in_the_file(&[Towards::Receiver, Towards::Sender, Towards::Both]);
         as_in_the_file(&[First::Both, First::Client, First::Server]);

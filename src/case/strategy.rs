@@ -65,6 +65,9 @@ pub enum Group {
     Tuning,
     /// Several paths, with what path managers are told and what happens to paths on the way.
     Paths,
+    /// Impaired links whose impairments the kernel's network emulator carries out, where it can. Only some kernels have
+    /// it.
+    Netem,
     /// Loss on a link.
     Loss,
     /// Corruption on a link.
@@ -87,7 +90,7 @@ pub enum Group {
 
 impl Group {
     /// Every group.
-    pub const ALL: [Group; 25] = [
+    pub const ALL: [Group; 26] = [
         Group::Chunks,
         Group::Pauses,
         Group::Buffers,
@@ -104,6 +107,7 @@ impl Group {
         Group::Fastopen,
         Group::Tuning,
         Group::Paths,
+        Group::Netem,
         Group::Loss,
         Group::Corrupt,
         Group::Duplicate,
@@ -122,7 +126,9 @@ impl Group {
 
     /// Whether it is switched on by a stream of its own: it came after the others, whose draws stay as they were.
     fn has_own_stream(self) -> bool {
-        matches!(self, Group::Io | Group::Leave | Group::Rounds | Group::Fastopen | Group::Tuning | Group::Paths)
+        let later =
+            [Group::Io, Group::Leave, Group::Rounds, Group::Fastopen, Group::Tuning, Group::Paths, Group::Netem];
+        later.contains(&self)
     }
 
     /// In which share of cases a group that is no impairment is switched on; [`Group::Paths`] is drawn before all others.
@@ -132,7 +138,7 @@ impl Group {
             Group::Io => 0.45,
             Group::Options | Group::Ending => 0.35,
             Group::Buffers | Group::Knobs | Group::Tuning => 0.25,
-            Group::Pauses => 0.2,
+            Group::Pauses | Group::Netem => 0.2,
             Group::Mtu | Group::Offloads => 0.15,
             Group::Refusals | Group::Cpus | Group::Leave | Group::Rounds | Group::Fastopen => 0.1,
             _ => 0.0,
@@ -180,7 +186,7 @@ pub struct Space {
     pub size_max: u64,
     /// The congestion control algorithms that the kernel has; may be empty.
     pub congestions: Vec<Congestion>,
-    /// The groups that may be switched on.
+    /// The groups that may be switched on: by default all but [`Group::Netem`].
     pub groups: Vec<Group>,
     /// How many paths, from 1; must not be empty. Several ([`super::Topology`]) are drawn where `pairings` has MPTCP at both
     /// ends, and then `hosts` does not matter; where 1 is not among them, no other case is drawn.
@@ -203,7 +209,7 @@ impl Default for Space {
             links: LinkFilter::Any,
             size_max: SIZE_MAX,
             congestions: vec![Congestion::Reno, Congestion::Cubic],
-            groups: Group::ALL.to_vec(),
+            groups: Group::ALL.into_iter().filter(|group| *group != Group::Netem).collect(),
             paths: PATHS.to_vec(),
         }
     }
@@ -215,6 +221,14 @@ impl Space {
         self.pairings.retain(|pairing| *pairing == Pairing::default());
         if self.pairings.is_empty() {
             self.pairings.push(Pairing::default());
+        }
+        self
+    }
+
+    /// This space with [`Group::Netem`], for a kernel that has it.
+    pub fn with_netem(mut self) -> Space {
+        if !self.allows(Group::Netem) {
+            self.groups.push(Group::Netem);
         }
         self
     }
@@ -299,6 +313,10 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         if !boxes.is_empty() && several.is_none() {
             middlebox::middlebox(&mut case, kinds.is_empty());
         }
+        // What the kernel loses has no bound, and how several paths take that has not been looked at.
+        if on(Group::Netem) && several.is_none() {
+            links::netem(&mut case);
+        }
     }
     if several.is_some() {
         if impaired {
@@ -343,7 +361,8 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     }
     // How a connection that is left, begun again or fast opened takes a fault on a packet of its own has not been looked at.
     // Nor how one with several paths does.
-    let usual = several.is_none() && ![Group::Leave, Group::Rounds, Group::Fastopen].into_iter().any(on);
+    let usual =
+        several.is_none() && !case.has_netem() && ![Group::Leave, Group::Rounds, Group::Fastopen].into_iter().any(on);
     if usual && space.links != LinkFilter::Plain && space.allows(Group::Faults) {
         critical::faults(&mut case, stall, space.links == LinkFilter::Impaired && !impaired);
     }

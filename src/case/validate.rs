@@ -3,6 +3,8 @@
 //! A case outside of them is no test of a transport: it asks for what the kernel refuses, or takes for ever. Files are
 //! checked when they are read; what the generators draw, and every step towards a simpler case, stays within.
 
+pub(super) mod netem;
+
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -145,6 +147,7 @@ impl Check {
                 self.impairments(&format!("links.{id}.{direction}"), link.impairments(direction));
             }
         }
+        self.netem(case);
     }
 
     fn events(&mut self, case: &Case) {

@@ -98,6 +98,7 @@ fn code(checks: &[Check]) -> u8 {
 fn checks(root: &Path, args: &Args) -> Vec<Check> {
     // The trial forks: it comes before anything that might start a thread.
     let trial = trial::case();
+    let netem = trial::netem();
     vec![
         kernel::release(root),
         kernel::user_namespaces(root, trial::user_namespace()),
@@ -107,6 +108,7 @@ fn checks(root: &Path, args: &Args) -> Vec<Check> {
         kernel::ipv6(root),
         kernel::tun(trial::tun()),
         kernel::congestion_controls(root),
+        kernel::netem(netem),
         machine::cpus(),
         machine::open_files(),
         machine::findings(&args.findings),

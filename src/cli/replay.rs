@@ -90,7 +90,7 @@ const BISECT_KERNEL: &str = "bisect";
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> ExitCode {
-    let (names, cases) = match args.cases() {
+    let (mut names, mut cases) = match args.files() {
         Ok(cases) => cases,
         Err(error) => return exit::fail(args.code(exit::USAGE), error),
     };
@@ -104,6 +104,11 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(opened) => opened,
         Err(error) => return exit::fail(args.code(error.code()), error),
     };
+    let space = opened.space(&args.filters);
+    for &seed in &args.seed {
+        cases.push(strategy::draw(&space, seed));
+        names.push(seed.to_string());
+    }
     if !opened.why.is_empty() {
         eprintln!("note: world {}: {}", opened.world.name(), opened.why);
     }
@@ -140,18 +145,13 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 impl Args {
-    /// The cases, each with what to call it.
-    fn cases(&self) -> Result<(Vec<String>, Vec<Case>), String> {
+    /// The cases of files, each with what to call it.
+    fn files(&self) -> Result<(Vec<String>, Vec<Case>), String> {
         self.filters.check()?;
         let (mut names, mut cases) = (Vec::new(), Vec::new());
         for path in &self.files {
             cases.push(file::read(path).map_err(|error| error.to_string())?);
             names.push(path.display().to_string());
-        }
-        let space = self.filters.space();
-        for &seed in &self.seed {
-            cases.push(strategy::draw(&space, seed));
-            names.push(seed.to_string());
         }
         Ok((names, cases))
     }

@@ -127,7 +127,7 @@ pub fn run(args: &Args) -> ExitCode {
         }
     }
     let stop = interrupt::flag(&opened.world);
-    let mut space = args.filters.space();
+    let mut space = opened.space(&args.filters);
     if let Some(error) = opened.lacks_mptcp() {
         eprintln!("note: only TCP is drawn: {error}");
         space = space.without_mptcp();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::campaign::Known;
 use crate::case::Case;
+use crate::case::strategy::Space;
 use crate::endpoint::plant::Plant;
 use crate::net::features;
 use crate::world::host::{HostOptions, HostWorld};
@@ -13,7 +14,7 @@ use crate::world::uml::kernels::{Kernel, KernelError, Store};
 use crate::world::uml::{UmlOptions, UmlWorld};
 use crate::world::{World, WorldError};
 
-use super::options;
+use super::options::{self, Filters};
 
 /// Where cases run.
 #[derive(Clone, Debug, clap::Args)]
@@ -189,6 +190,13 @@ impl Opened {
     /// What is known of its kernel.
     pub fn known(&self) -> Known {
         Known::of_kernel(&self.world.kernel())
+    }
+
+    /// What may be drawn in it.
+    pub fn space(&self, filters: &Filters) -> Space {
+        let space = filters.space();
+        // A kernel of the uml world is built with sch_netem; one of the host may have it, which few do.
+        if self.world.program().is_some() { space.with_netem() } else { space }
     }
 
     /// Why cases cannot have MPTCP in it, where that is so.

@@ -86,6 +86,19 @@ pub fn shape_tap(device: &Device, queue: u32) -> Request {
     }
 }
 
+/// Has TCP hand its segments to a device one by one (GSO takes several for one until they reach the device).
+pub fn one_segment(device: &Device) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = device.index;
+    message.attributes = vec![LinkAttribute::GsoMaxSegs(1)];
+    Request {
+        message: RouteNetlinkMessage::SetLink(message),
+        flags: 0,
+        device: device.name.clone(),
+        operation: "have TCP hand segments over one by one".into(),
+    }
+}
+
 /// Brings a device up, without ARP and neighbour discovery: a device that may ask for neighbours also announces itself.
 pub fn up(device: &Device) -> Request {
     // The kernel sets IFF_NOARP before it opens the device, so nothing is sent in between.

@@ -12,6 +12,7 @@ pub mod diag;
 mod error;
 pub mod features;
 pub mod namespace;
+pub mod netem;
 pub mod netlink;
 pub mod packet;
 pub mod path_manager;

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use super::paths::{self, PathManagers};
 use super::plan::Plan;
 use super::sites::Sites;
-use super::{Options, Side, drops, layout};
-use crate::case::{Case, Happening, Host, LinkId};
+use super::{Options, Side, drops, layout, netem};
+use crate::case::{Backend, Case, Direction, Happening, Host, LinkId};
 use crate::link::Wiring;
 use crate::net::namespace::{self, Namespace};
 use crate::net::netlink::{Netlink, Request};
@@ -21,7 +21,8 @@ pub struct Topology {
     netlinks: Vec<Mutex<Netlink>>,
     wirings: Vec<Wiring>,
     softnet: softnet::Drops,
-    /// The devices that an event may take down, and those at their other ends.
+    /// The devices that an event may take down, those at their other ends, and those behind a netem that flips bits: of a
+    /// frame whose type it hits, the kernel knows nothing but to drop it.
     fragile: Vec<String>,
     /// What there is.
     links: &'static [LinkId],
@@ -50,12 +51,23 @@ impl Topology {
         self.carry_out(link.left(), paths::down(case, link))
     }
 
+    /// Has the kernel impair no link any more. What is under way keeps its time; links of ours are [`crate::link`]'s to heal.
+    pub fn heal(&self, case: &Case) -> Result<(), NetError> {
+        for (link, side) in self.links.iter().flat_map(|link| Side::BOTH.map(|side| (*link, side))) {
+            self.carry_out(side.host(link), netem::heal(case, link, side).into_iter().collect())?;
+        }
+        Ok(())
+    }
+
     /// Brings it up again, with its addresses and routes.
     pub fn bring_up(&self, case: &Case, link: LinkId) -> Result<(), NetError> {
         self.carry_out(link.left(), paths::up(case, link))
     }
 
     fn carry_out(&self, host: Host, requests: Vec<Request>) -> Result<(), NetError> {
+        if requests.is_empty() {
+            return Ok(());
+        }
         self.netlinks[host.index()].lock().unwrap_or_else(PoisonError::into_inner).carry_out(requests)
     }
 
@@ -112,9 +124,14 @@ pub fn build(case: &Case, options: &Options) -> Result<Topology, NetError> {
     })
 }
 
-/// The devices of links that an event may take down: both ends, and the wire's.
+/// The devices that may lose packets: those of links that an event may take down, both ends and the wire's, and those of
+/// links that a netem damages.
 fn fragile(case: &Case) -> Vec<String> {
     let down = case.events.iter().filter(|event| matches!(event.what, Happening::Down { .. }));
-    let ends = down.flat_map(|event| Side::BOTH.map(|side| layout::device_name(event.what.link(), side)));
+    let damaged = case.links.iter().filter(|(_, link)| {
+        link.backend == Backend::Netem && Direction::BOTH.iter().any(|way| link.impairments(*way).corrupt > 0.0)
+    });
+    let links = down.map(|event| event.what.link()).chain(damaged.map(|(id, _)| *id));
+    let ends = links.flat_map(|link| Side::BOTH.map(|side| layout::device_name(link, side)));
     ends.flat_map(|name| [format!("wire{name}"), name]).collect()
 }

@@ -22,6 +22,7 @@
 mod build;
 mod drops;
 mod layout;
+mod netem;
 mod options;
 mod paths;
 mod plan;

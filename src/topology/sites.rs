@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::plan::{Kind, Plan};
 use super::settings::{self, Setting};
-use super::{Side, layout};
+use super::{Side, layout, netem};
 use crate::case::{Host, LinkId};
 use crate::link::{Carrier, Wiring};
 use crate::net::device::{self, Device, Feature, Switches};
@@ -240,6 +240,11 @@ fn taken(site: &mut Site, link: LinkId, side: Side) -> OwnedFd {
 fn attach(plan: &Plan<'_>, link: LinkId, side: Side) -> Vec<Request> {
     let device = plan.device(link, side);
     let mut requests = vec![device::up(&device)];
+    if plan.case.has_netem() {
+        // A netem takes what TCP hands down in one piece for one packet, and no device cuts it before.
+        requests.insert(0, device::one_segment(&device));
+    }
+    requests.extend(netem::impair(plan, link, side));
     for (own, prefix) in layout::addresses(link, side) {
         requests.push(address::address(&device, own, prefix));
     }

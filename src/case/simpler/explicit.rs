@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::case::{Case, Direction, Fault, Impairments, Link, LinkId};
+use crate::case::{Backend, Case, Direction, Fault, Impairments, Link, LinkId};
 
 /// `case` with what its links did at random as explicit faults: for each link and direction, loss, corruption,
 /// duplication, jitter, reordering and outages give way to the list in `faults` (forward, then backward). Delay, rate,
-/// MTU, offloads and the faults that the case already names stay. A link that `faults` leaves out did nothing at random.
+/// MTU, offloads and the faults that the case already names stay. A link that `faults` leaves out did nothing at random. One
+/// whose backend is netem stays as it is: nobody knows what it did.
 pub fn explicit(case: &Case, faults: &BTreeMap<LinkId, [Vec<Fault>; 2]>) -> Case {
     let mut explicit = Case { finding: None, ..case.clone() };
     for id in case.topology.links().iter().copied() {
@@ -15,6 +16,9 @@ pub fn explicit(case: &Case, faults: &BTreeMap<LinkId, [Vec<Fault>; 2]>) -> Case
             continue;
         }
         let link = explicit.links.entry(id).or_default();
+        if link.backend == Backend::Netem {
+            continue;
+        }
         for (nth, direction) in Direction::BOTH.into_iter().enumerate() {
             let impairments = link.impairments_mut(direction);
             let named = std::mem::take(&mut impairments.faults);

@@ -111,6 +111,7 @@ fn mirror(case: &mut Case) {
     case.hosts = std::mem::take(&mut case.hosts).into_iter().map(|(host, knobs)| (turned(host), knobs)).collect();
     let turn = |(id, link): (LinkId, Link)| {
         let turned = Link {
+            backend: link.backend,
             mtu: link.mtu,
             left: link.right,
             right: link.left,

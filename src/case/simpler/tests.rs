@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -6,7 +7,7 @@ use proptest::strategy::ValueTree;
 
 use super::*;
 use crate::case::strategy::{Group, LinkFilter, Space, cases, draw};
-use crate::case::{Action, Fault, Host, Impairments, LinkId, Loss, Packet, Pairing, Protocol};
+use crate::case::{Action, Backend, Fault, Host, Impairments, Link, LinkId, Loss, Packet, Pairing, Protocol};
 use crate::seed::Seed;
 
 /// Shrinks `case` and counts the tests it takes.
@@ -122,8 +123,8 @@ fn the_way_back_is_mirrored() {
 
 #[test]
 fn random_impairments_become_faults_but_delay_and_rate_stay() {
-    // Faults that were drawn stay as well; here only what the random ones become is looked at.
-    let groups = Group::ALL.into_iter().filter(|group| *group != Group::Faults).collect();
+    // Faults that were drawn stay as well; here only what the random ones become is looked at. What netem did is not known.
+    let groups = Group::ALL.into_iter().filter(|group| !matches!(group, Group::Faults | Group::Netem)).collect();
     let space = Space { links: LinkFilter::Impaired, groups, ..Space::default() };
     let fault = |cell| Fault { flow: 0, packet: Packet::Cell(cell), carriage: 1, action: Action::Drop };
     for case in drawn(&space, |_| true).take(200) {
@@ -143,11 +144,24 @@ fn random_impairments_become_faults_but_delay_and_rate_stay() {
     }
 }
 
+#[test]
+fn a_link_of_the_kernel_first_becomes_one_of_ours() {
+    let mut case = Case::default();
+    case.server.host = Host::Ns2;
+    let link = case.links.entry(LinkId::Ns1Ns2).or_default();
+    (link.backend, link.forward.delay) = (Backend::Netem, Duration::from_millis(5));
+    assert_eq!(explicit(&case, &BTreeMap::new()), case, "nobody knows what netem did");
+    let (minimal, _) = shrink(case.clone(), |case| case.link(LinkId::Ns1Ns2).is_impaired());
+    assert_eq!(minimal.link(LinkId::Ns1Ns2).backend, Backend::UserSpace);
+    let (minimal, _) = shrink(case, Case::has_netem);
+    assert_eq!(minimal.link(LinkId::Ns1Ns2), Link { backend: Backend::Netem, ..Link::default() });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
     #[test]
-    fn every_candidate_is_valid_and_simpler(case in cases(&Space::default())) {
+    fn every_candidate_is_valid_and_simpler(case in cases(&Space::default().with_netem())) {
         for candidate in candidates(&case) {
             prop_assert!(weight(&candidate) < weight(&case));
             prop_assert_eq!(candidate.validate(), Ok(()));

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::case::{
-    Action, Address, Case, Chunks, Congestion, Direction, Endpoint, Event, Family, First, Happening, Host, Impairments,
-    Io, Jitter, Knobs, Leave, Link, Loss, Manner, Moment, Offloads, PathManager, Pattern, Pick, PmEndpoint, Protocol,
-    Receiving, Removal, Rule, Second, Sending, SocketOptions, Strip, Syncookies, Topology, Towards,
+    Action, Address, Backend, Case, Chunks, Congestion, Direction, Endpoint, Event, Family, First, Happening, Host,
+    Impairments, Io, Jitter, Knobs, Leave, Link, Loss, Manner, Moment, Offloads, PathManager, Pattern, Pick,
+    PmEndpoint, Protocol, Receiving, Removal, Rule, Second, Sending, SocketOptions, Strip, Syncookies, Topology,
+    Towards,
 };
 use crate::payload::Sender;
 
@@ -191,7 +192,8 @@ fn knobs(knobs: &Knobs) -> u128 {
 }
 
 fn link(link: &Link) -> u128 {
-    number(link.mtu.into(), Link::default().mtu.into())
+    100 * thing(link.backend != Backend::default())
+        + number(link.mtu.into(), Link::default().mtu.into())
         + offloads(link.left)
         + offloads(link.right)
         + Direction::BOTH.into_iter().map(|direction| impairments(link.impairments(direction))).sum::<u128>()

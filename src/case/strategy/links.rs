@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::Group;
 use super::draw::Draw;
-use crate::case::{Case, Direction, Impairments, Jitter, Link, LinkId, Loss, Offloads, Outage, Rate, Reorder};
+use crate::case::{
+    Backend, Case, Direction, Impairments, Jitter, Link, LinkId, Loss, Offloads, Outage, Rate, Reorder, validate,
+};
 
 /// MTUs where something changes: the least for IPv6, PPPoE, Ethernet and jumbo frames, and their neighbours.
 const MTUS: [u64; 10] = [1280, 1281, 1400, 1492, 1499, 1501, 2000, 4096, 8999, 9000];
@@ -139,6 +141,38 @@ fn outages(draw: &mut Draw, share: f64) -> Vec<Outage> {
         outages.push(Outage { from, to: from + Duration::from_millis(length) });
     }
     outages
+}
+
+/// The most loss and damage that the kernel is asked for: it knows no bound in a row.
+const NETEM_MOST: f64 = 0.05;
+
+/// Has the kernel carry out what impaired links do, where it can.
+pub(super) fn netem(case: &mut Case) {
+    for link in case.links.values_mut().filter(|link| link.is_impaired()) {
+        let mut by_kernel = Link { backend: Backend::Netem, ..link.clone() };
+        for direction in Direction::BOTH {
+            let impairments = by_kernel.impairments_mut(direction);
+            impairments.spare_handshake = false;
+            impairments.corrupt = impairments.corrupt.min(NETEM_MOST);
+            impairments.loss = impairments.loss.map(|loss| match loss {
+                Loss::Independent(share) | Loss::Cells { probability: share, .. } => {
+                    Loss::Independent(share.min(NETEM_MOST))
+                }
+                // A burst that is over at every second packet is no run of losses without an end.
+                Loss::GilbertElliott { to_bad, to_good, good, bad } => {
+                    Loss::GilbertElliott { to_bad: to_bad.min(NETEM_MOST), to_good: to_good.max(0.5), good, bad }
+                }
+            });
+        }
+        if Direction::BOTH.iter().all(|way| validate::netem::unable(by_kernel.impairments(*way)).is_none()) {
+            *link = by_kernel;
+        }
+    }
+    // Two flipped bits of a packet may make up for each other.
+    let damaging = |way| case.links.values().filter(|link| link.impairments(way).corrupt > 0.0).count();
+    if Direction::BOTH.into_iter().any(|way| damaging(way) > 1) {
+        case.links.values_mut().for_each(|link| link.backend = Backend::UserSpace);
+    }
 }
 
 /// The link `id` of `case`, to change it.

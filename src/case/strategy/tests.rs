@@ -368,6 +368,16 @@ fn a_group_alone_draws_nothing_else() {
 }
 
 #[test]
+fn the_kernel_impairs_some_links_where_it_is_asked_to() {
+    let one_path = Space { paths: vec![1], ..Space::default() };
+    assert!(draws(&one_path, 300).all(|case| !case.has_netem()));
+    let drawn: Vec<Case> = draws(&one_path.with_netem(), 2000).collect();
+    assert!(drawn.iter().all(|case| case.validate().is_ok()));
+    let share = drawn.iter().filter(|case| case.has_netem()).count() as f64 / drawn.len() as f64;
+    assert!((0.03..0.08).contains(&share), "{share}");
+}
+
+#[test]
 fn proptest_draws_the_case_of_a_seed() {
     use proptest::strategy::ValueTree;
     let space = Space::default();

@@ -90,6 +90,18 @@ pub fn tun(tried: Result<(), String>) -> Check {
     }
 }
 
+/// Whether the kernel can impair links by itself. `tried`: what came of trying.
+pub fn netem(tried: Result<(), String>) -> Check {
+    match tried {
+        Ok(()) => Check::good("netem", "yes: links of cases may have `backend = \"netem\"`"),
+        Err(error) => Check::lacking(
+            "netem",
+            format!("{error}: cases with `backend = \"netem\"` are skipped, which none is by default"),
+            "as root, `modprobe sch_netem`, or a kernel with CONFIG_NET_SCH_NETEM; kernels of the uml world have it",
+        ),
+    }
+}
+
 /// Which congestion controls cases can choose. An agent may take any that is loaded, allowed to others or not.
 pub fn congestion_controls(root: &Path) -> Check {
     const WHAT: &str = "congestion controls";
@@ -168,6 +180,7 @@ mod tests {
     #[test]
     fn what_was_tried_in_vain_says_why() {
         assert!(tun(Err("EACCES".into())).found.starts_with("EACCES: packet sockets"));
+        assert!(netem(Err("ENOENT".into())).fix.contains("sch_netem"));
         assert_eq!(socket_diagnosis(Err("ENOENT".into())).state, State::Broken);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Check;
-use crate::case::{Case, Host, LinkId};
+use crate::case::{Backend, Case, Host, LinkId};
 use crate::net::features;
 use crate::oracle::{Kind, judge};
 use crate::world::World;
@@ -29,14 +29,28 @@ fn cause(error: &str) -> String {
     error.split("; ").next().unwrap_or(error).to_owned()
 }
 
-/// Runs a small case across the whole chain, over an impaired link: whatever else may be missing shows here.
-pub fn case() -> Check {
-    const WHAT: &str = "a case";
+/// A small case across the whole chain, over an impaired link.
+fn across(backend: Backend) -> Case {
     let mut case = Case::default();
     case.server.host = Host::Ns4;
     case.client.payload = 10_000;
     case.server.payload = 10_000;
-    case.links.entry(LinkId::Ns2Ns3).or_default().forward.delay = std::time::Duration::from_millis(1);
+    let link = case.links.entry(LinkId::Ns2Ns3).or_default();
+    (link.backend, link.forward.delay) = (backend, std::time::Duration::from_millis(1));
+    case
+}
+
+/// Whether this kernel can impair links by itself.
+pub fn netem() -> Result<(), String> {
+    let case = across(Backend::Netem);
+    let ran = HostWorld::new(HostOptions::default()).and_then(|world| world.run(&case, &|_| None));
+    ran.map(drop).map_err(|error| cause(&error.to_string()))
+}
+
+/// Runs a small case across the whole chain, over an impaired link: whatever else may be missing shows here.
+pub fn case() -> Check {
+    const WHAT: &str = "a case";
+    let case = across(Backend::UserSpace);
     let start = Instant::now();
     let ran = HostWorld::new(HostOptions::default()).and_then(|world| world.run(&case, &|_| None));
     match ran {

@@ -14,7 +14,7 @@ use crate::world::uml::kernels::{self, Kernel, KernelError, Store};
 pub struct Installed {
     /// Its name.
     pub name: String,
-    /// Its release.
+    /// Its release, and what it is built for where that is something of its own.
     pub version: String,
     /// The lines of its configuration that cases may need and that it lacks.
     pub unmet: Vec<String>,
@@ -25,7 +25,10 @@ pub fn installed() -> Result<Vec<Installed>, String> {
     let kernels = Store::of_this_user().and_then(|store| store.list()).map_err(|error| error.to_string())?;
     let installed = |kernel: Kernel| {
         let unmet = kernel.unmet().map_err(|error| error.to_string())?;
-        Ok(Installed { name: kernel.name, version: kernel.manifest.version, unmet })
+        let of = kernel.manifest;
+        let kinds = [(of.debug, ", debug"), (of.coverage, ", coverage")];
+        let kinds = kinds.into_iter().filter(|(is, _)| *is).map(|(_, word)| word);
+        Ok(Installed { name: kernel.name, version: kinds.fold(of.version, |text, kind| text + kind), unmet })
     };
     kernels.into_iter().map(installed).collect()
 }

@@ -7,7 +7,7 @@
 //! ```
 
 use super::{paths, phrase};
-use crate::case::{Case, Direction, Host, LinkId, Protocol, Topology};
+use crate::case::{Backend, Case, Direction, Host, LinkId, Protocol, Topology};
 
 /// The shortest line of a link, in characters.
 const SHORTEST: usize = 10;
@@ -70,6 +70,9 @@ pub fn on_link(case: &Case, id: LinkId) -> Vec<String> {
     };
     below.extend(only('→', &forward, &backward));
     below.extend(only('←', &backward, &forward));
+    if link.backend != Backend::default() {
+        below.push(format!("by the kernel's {}", link.backend));
+    }
     if link.mtu != 1500 {
         below.push(format!("MTU {}", link.mtu));
     }

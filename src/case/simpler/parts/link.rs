@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{MICROSECOND, nanos};
 use crate::case::simpler::steps::{Phase, Steps};
 use crate::case::simpler::weight::{PLAIN_QUEUE, PLAIN_RATE, parts};
-use crate::case::{Action, Case, Direction, Impairments, Jitter, Link, LinkId, Loss, Offloads};
+use crate::case::{Action, Backend, Case, Direction, Impairments, Jitter, Link, LinkId, Loss, Offloads};
 
 /// No probability is worth a step below this many parts of 10^9.
 const PROBABILITY: u64 = 100_000;
@@ -37,6 +37,8 @@ fn devices(id: LinkId, link: &Link, steps: &mut Steps) {
         });
     };
     edit(Phase::Part, "", |link| *link = Link::default());
+    // Only a link of ours tells what it did.
+    edit(Phase::Part, ".backend", |link| link.backend = Backend::UserSpace);
     edit(Phase::Part, ".devices", |link| {
         (link.mtu, link.left, link.right) = (Link::default().mtu, Offloads::default(), Offloads::default());
     });
