@@ -18,5 +18,6 @@ pub mod path_manager;
 pub mod sockstat;
 pub mod softnet;
 pub mod sysctl;
+pub mod transparent;
 
 pub use error::NetError;
