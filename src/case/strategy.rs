@@ -152,7 +152,7 @@ pub enum LinkFilter {
 }
 
 /// The share of cases with a host beyond the server in which the client connects to that host's address.
-const BEYOND_SHARE: f64 = 0.12;
+const BEYOND_SHARE: f64 = 0.2;
 
 /// The share of cases with an impaired link, where [`LinkFilter::Any`] leaves the choice.
 const IMPAIRED_SHARE: f64 = 0.4;
