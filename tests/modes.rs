@@ -3,7 +3,8 @@
 mod common;
 
 use whitewater::case::{
-    Case, Change, Host, Io, Leave, Manner, Protocol, Receiving, Rounds, Sending, SocketOption, Sysctl, Way,
+    Address, Case, Change, Family, Host, Io, Leave, Manner, Protocol, Receiving, Rounds, Sending, SocketOption, Sysctl,
+    Way,
 };
 use whitewater::observation::Observation;
 use whitewater::payload::Sender;
@@ -117,6 +118,20 @@ fn the_second_connection_sends_data_with_its_syn() {
             assert_eq!(counter(seen, Host::Ns1, "TcpExt.TCPFastOpenActive"), 1, "{protocol}");
             assert_eq!(counter(seen, Host::Ns2, "TcpExt.TCPFastOpenPassive"), 1, "{protocol}");
         });
+    }
+}
+
+#[test]
+fn a_server_stands_in_for_the_host_beyond_it() {
+    for protocol in BOTH {
+        for family in Family::ALL {
+            let mut case = Case { family, address: Address::Beyond, ..case(protocol, protocol, 50_000) };
+            case.rounds.count = 2;
+            for seen in seen(&case) {
+                assert_eq!(counter(&seen, Host::Ns2, "Tcp.PassiveOpens"), 2, "{protocol} {family}");
+                assert_eq!(counter(&seen, Host::Ns4, "Tcp.InSegs"), 0, "{protocol} {family}: it was not ns4's to take");
+            }
+        }
     }
 }
 

@@ -48,6 +48,7 @@ fn unable_or_trouble(error: NetError) -> RunError {
             | Errno::EACCES
             | Errno::ENOSPC
             | Errno::EOPNOTSUPP
+            | Errno::EPROTONOSUPPORT
             | Errno::ENOMEM
             | Errno::EMFILE
             | Errno::ENOENT,

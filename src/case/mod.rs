@@ -143,6 +143,17 @@ impl Case {
         self.client.host == self.server.host
     }
 
+    /// The host whose address the client connects to where the server only stands in for it ([`Address::Beyond`]): the
+    /// last one in the direction from the client to the server. `None` where there is none beyond the server.
+    pub fn beyond(&self) -> Option<Host> {
+        let last = match self.client.host.cmp(&self.server.host) {
+            std::cmp::Ordering::Less => Host::Ns4,
+            std::cmp::Ordering::Equal => return None,
+            std::cmp::Ordering::Greater => Host::Ns1,
+        };
+        (self.topology == Topology::Chain && self.server.host != last).then_some(last)
+    }
+
     /// The links that the connection crosses, from the client to the server: with several paths all of them.
     pub fn path(&self) -> Vec<LinkId> {
         if self.topology != Topology::Chain {
@@ -203,6 +214,9 @@ pub enum Address {
     /// The one on the device that faces away from the client, where there is one; else as [`Address::Near`]. On one
     /// host: the address of its first device.
     Far,
+    /// One of the host beyond the server, for which the server stands in: its host is a router on the way there, and takes
+    /// the connection by transparent proxying.
+    Beyond,
 }
 
 /// What a run of a saved case showed.

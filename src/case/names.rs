@@ -46,7 +46,7 @@ macro_rules! named {
 
 named!(Protocol, "protocol": Tcp = "tcp", Mptcp = "mptcp");
 named!(Family, "family": V4 = "v4", V6 = "v6", V4Mapped = "v4mapped");
-named!(Address, "address": Near = "near", Far = "far");
+named!(Address, "address": Near = "near", Far = "far", Beyond = "beyond");
 named!(Host, "host": Ns1 = "ns1", Ns2 = "ns2", Ns3 = "ns3", Ns4 = "ns4");
 named!(LinkId, "link":
     Ns1Ns2 = "ns1-ns2",
@@ -200,7 +200,7 @@ mod tests {
     fn names_are_those_of_the_file() {
         as_in_the_file(&[Protocol::Tcp, Protocol::Mptcp]);
         as_in_the_file(&Family::ALL);
-        as_in_the_file(&[Address::Near, Address::Far]);
+        as_in_the_file(&[Address::Near, Address::Far, Address::Beyond]);
         as_in_the_file(&Host::ALL);
         as_in_the_file(&LinkId::CHAIN);
         as_in_the_file(&LinkId::PATHS);

@@ -158,6 +158,9 @@ pub enum LinkFilter {
     Impaired,
 }
 
+/// The share of cases with a host beyond the server in which the client connects to that host's address.
+const BEYOND_SHARE: f64 = 0.2;
+
 /// The share of cases with an impaired link, where [`LinkFilter::Any`] leaves the choice.
 const IMPAIRED_SHARE: f64 = 0.4;
 
@@ -272,6 +275,10 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
             impaired_paths(space, seed, &kinds)
         }
     };
+
+    if case.beyond().is_some() && Draw::new(seed, "transparent proxy").chance(BEYOND_SHARE) {
+        case.address = Address::Beyond;
+    }
 
     let groups = switch_on(space, seed, &case);
     let on = |group: Group| groups.contains(&group);

@@ -10,8 +10,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{
-    Action, Case, Chunks, Direction, Endpoint, FORMAT, Happening, Host, Impairments, Jitter, Knobs, LinkId, Loss,
-    MAX_CARRIAGES, MAX_PATHS, Moment, PathManager, Pattern, PmEndpoint, Rule, SocketOptions, Topology,
+    Action, Address, Case, Chunks, Direction, Endpoint, FORMAT, Happening, Host, Impairments, Jitter, Knobs, LinkId,
+    Loss, MAX_CARRIAGES, MAX_PATHS, Moment, PathManager, Pattern, PmEndpoint, Rule, SocketOptions, Topology,
 };
 
 /// The most bytes of one direction: 1 GiB.
@@ -133,6 +133,9 @@ impl Check {
         self.endpoint("client", &case.client, case.server.payload);
         self.endpoint("server", &case.server, case.client.payload);
         self.topology(case);
+        self.must(case.address != Address::Beyond || case.beyond().is_some(), "address", || {
+            format!("is beyond: {} must be on the way from {} to another host", case.server.host, case.client.host)
+        });
         self.events(case);
         for (host, knobs) in &case.hosts {
             self.knobs(&format!("hosts.{host}"), knobs);

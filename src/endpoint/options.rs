@@ -41,6 +41,15 @@ pub(super) fn set_listening(listener: &Socket, options: &SocketOptions, story: &
     });
 }
 
+/// Lets a listener take connections to addresses that are not its host's. Without it none would come.
+pub(super) fn set_transparent(listener: &Socket) -> io::Result<()> {
+    let (level, name) = match listener.domain()? {
+        socket2::Domain::IPV6 => (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT),
+        _ => (libc::IPPROTO_IP, libc::IP_TRANSPARENT),
+    };
+    sys::sockopt::set_int(listener, level, name, 1)
+}
+
 /// Sets an option to a number; says why where the kernel refuses.
 pub(super) fn set_number(socket: &Socket, option: SocketOption, value: u32, story: &mut Story) {
     Note { story }.set(&option.to_string(), Some(value), |value| apply(socket, option, value));

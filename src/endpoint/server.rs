@@ -8,7 +8,7 @@ use socket2::Socket;
 use super::leaving::next_round;
 use super::wire::{Awaited, wait};
 use super::{Errand, Interruption, failed, options};
-use crate::case::Topology;
+use crate::case::{Address, Topology};
 use crate::observation::Story;
 
 /// How many connections may wait to be accepted: the kernel selftest's figure.
@@ -26,6 +26,9 @@ pub(super) fn run(
     let listener = errand.socket().map_err(failed("socket"))?;
     listener.set_reuse_address(true).map_err(failed("setsockopt"))?;
     options::set_early(&listener, &errand.endpoint().options, story);
+    if errand.case.address == Address::Beyond {
+        options::set_transparent(&listener).map_err(failed("setsockopt"))?;
+    }
     options::set_listening(&listener, &errand.endpoint().options, story);
     listener.bind(&errand.socket_address().into()).map_err(failed("bind"))?;
     listener.listen(BACKLOG).map_err(failed("listen"))?;

@@ -37,7 +37,7 @@ const TO_TCP: Pairing = Pairing { client: Protocol::Mptcp, server: Protocol::Tcp
 const FROM_TCP: Pairing = Pairing { client: Protocol::Tcp, server: Protocol::Mptcp };
 const TCP: Pairing = Pairing { client: Protocol::Tcp, server: Protocol::Tcp };
 
-/// The walk of the script of today, as far as cases go: transparent proxying is not among them yet.
+/// The walk of the script of today.
 pub fn walk(terms: &Terms) -> Vec<Leg> {
     let mut walk = Walk { terms, legs: Vec::new() };
     for family in walk.families() {
@@ -61,6 +61,9 @@ pub fn walk(terms: &Terms) -> Vec<Leg> {
         // In a fresh network nobody has a cookie: the second transfer to the same address has.
         walk.fast_open("MPTFO cold", family, 1);
         walk.fast_open("MPTFO warm", family, 2);
+    }
+    for family in walk.families() {
+        walk.transparent(&format!("tproxy {family}"), family);
     }
     for family in walk.families() {
         let again = |case: &mut Case| case.rounds = Rounds { count: 3, reuse: true };
@@ -127,6 +130,12 @@ impl Walk<'_> {
         for pairing in self.pairings(false) {
             self.add(group, Host::Ns2, PLACES[0], family, pairing, open_fast);
         }
+    }
+
+    /// ns1 to ns4, where ns2 takes the connection: over MPTCP alone.
+    fn transparent(&mut self, group: &str, family: Family) {
+        let stand_in = |case: &mut Case| case.address = Address::Beyond;
+        self.add(group, Host::Ns1, PLACES[1], family, MPTCP, stand_in);
     }
 
     fn pairings(&self, at_home: bool) -> Vec<Pairing> {
@@ -250,7 +259,8 @@ mod tests {
     fn syn_cookies_are_for_what_ns1_sends_to_ns2() {
         for leg in walk(&terms()) {
             let always = leg.case.knobs(Host::Ns2).syncookies == Syncookies::Always;
-            assert_eq!(always, leg.case.client.host == Host::Ns1 && !leg.case.is_loopback(), "{}", leg.name);
+            let walks = leg.case.client.host == Host::Ns1 && !leg.case.is_loopback();
+            assert_eq!(always, walks && leg.case.address != Address::Beyond, "{}", leg.name);
         }
     }
 }

@@ -20,5 +20,6 @@ mod proc;
 pub mod sockstat;
 pub mod softnet;
 pub mod sysctl;
+pub mod transparent;
 
 pub use error::NetError;

@@ -178,7 +178,7 @@ impl PathManager {
 }
 
 /// The error that a message tells of, with the kernel's words for it; `None` for an acknowledgement and for data.
-fn error_of(message: &[u8]) -> Option<(io::Error, Option<String>)> {
+pub(super) fn error_of(message: &[u8]) -> Option<(io::Error, Option<String>)> {
     let kind = u16::from_ne_bytes(message.get(4..6)?.try_into().ok()?);
     if kind != NLMSG_ERROR {
         return None;
@@ -220,7 +220,7 @@ fn nested(endpoint: &Endpoint) -> Vec<u8> {
 }
 
 /// Appends an attribute: its length, its type, its value, and what fills the word up.
-fn attribute(to: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(super) fn attribute(to: &mut Vec<u8>, kind: u16, value: &[u8]) {
     to.extend((value.len() as u16 + 4).to_ne_bytes());
     to.extend(kind.to_ne_bytes());
     to.extend(value);

@@ -11,7 +11,7 @@ use crate::case::{Backend, Case, Direction, Happening, Host, LinkId};
 use crate::link::Wiring;
 use crate::net::namespace::{self, Namespace};
 use crate::net::netlink::{Netlink, Request};
-use crate::net::{NetError, device, softnet};
+use crate::net::{NetError, device, softnet, transparent};
 
 /// The network of a case. Dropping it, and what was opened in it, removes it.
 #[derive(Debug)]
@@ -118,6 +118,10 @@ pub fn build(case: &Case, options: &Options) -> Result<Topology, NetError> {
         let wirings = sites.wire_up(&plan)?;
         sites.wait_until_ready(&plan)?;
         let (namespaces, netlinks) = sites.into_parts();
+        if let Some(target) = layout::diverted(case) {
+            let namespace = &namespaces[case.server.host.index()];
+            namespace.run(|| transparent::divert(namespace.name(), target))??;
+        }
         let path_managers = paths::instruct(case, &namespaces)?;
         let (fragile, links) = (fragile(case), case.topology.links());
         Ok(Topology { namespaces, netlinks, wirings, softnet, fragile, links, path_managers })

@@ -135,6 +135,7 @@ pub fn connect_target(case: &Case) -> IpAddr {
     let faces_client = |side: Side| if client < server { side == Side::Right } else { side == Side::Left };
     let ends = |host| ends(case.topology, host);
     let end = match (case.is_loopback(), case.address) {
+        (_, Address::Beyond) => case.beyond().and_then(|host| ends(host).next()),
         (true, Address::Near) => None,
         (true, Address::Far) => ends(server).next(),
         (false, Address::Near) => ends(server).find(|(_, side)| faces_client(*side)),
@@ -148,6 +149,11 @@ pub fn connect_target(case: &Case) -> IpAddr {
         (Family::V4Mapped, None) => Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(),
         (Family::V4Mapped, Some((link, side))) => v4(link, side).to_ipv6_mapped().into(),
     }
+}
+
+/// The address, of another host, that the server of `case` takes connections for.
+pub(super) fn diverted(case: &Case) -> Option<IpAddr> {
+    (case.address == Address::Beyond).then(|| connect_target(case).to_canonical())
 }
 
 /// The address that the server of `case` listens on: every one of its host's, in the family of its socket.
@@ -237,5 +243,13 @@ mod tests {
         assert_eq!(target(Ns4, Ns4, V6, Near), "::1");
         assert_eq!(target(Ns4, Ns4, V4Mapped, Near), "::ffff:127.0.0.1");
         assert_eq!(target(Ns4, Ns4, V4Mapped, Far), "::ffff:10.0.3.1");
+    }
+
+    #[test]
+    fn an_address_beyond_is_that_of_the_last_host_on_the_way() {
+        use {Address::*, Family::*, Host::*};
+        assert_eq!(target(Ns1, Ns2, V4, Beyond), "10.0.3.1");
+        assert_eq!(target(Ns2, Ns3, V6, Beyond), "dead:beef:3::1");
+        assert_eq!(target(Ns4, Ns2, V4Mapped, Beyond), "::ffff:10.0.1.1");
     }
 }

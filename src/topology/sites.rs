@@ -16,7 +16,7 @@ use crate::link::{Carrier, Wiring};
 use crate::net::device::{self, Device, Feature, Switches};
 use crate::net::namespace::Namespace;
 use crate::net::netlink::{Netlink, Request};
-use crate::net::{NetError, address, packet, sysctl};
+use crate::net::{NetError, address, packet, sysctl, transparent};
 
 /// How many frames wait for the link at a TAP device. With the kernel's 1000 a fast sender loses some.
 const TAP_QUEUE: u32 = 20_000;
@@ -115,6 +115,9 @@ impl Sites {
             }
             for (way, table) in layout::ways_by_source(plan.case.topology, host) {
                 batch.extend(by_source(plan, way, table));
+            }
+            if let Some(target) = layout::diverted(plan.case).filter(|_| host == plan.case.server.host) {
+                batch.extend(transparent::routes(target));
             }
             self.0[host.index()].netlink.carry_out(batch)?;
         }

@@ -39,7 +39,7 @@ pub fn weight(case: &Case) -> u128 {
     place
         + topology(case.topology)
         + family * THING
-        + THING * u128::from(case.address != Address::Near)
+        + address(case.address)
         + number(case.refusals.into(), 0)
         + number(case.cpus.into(), 1)
         + ending
@@ -54,6 +54,14 @@ pub fn weight(case: &Case) -> u128 {
 fn place(client: Host, server: Host) -> u128 {
     let hops = client.index().abs_diff(server.index()) as u128;
     hops * 1000 * THING + u128::from(client > server) * 100 * THING + (client.index() + server.index()) as u128 * THING
+}
+
+fn address(address: Address) -> u128 {
+    match address {
+        Address::Near => 0,
+        Address::Far => THING,
+        Address::Beyond => 2 * THING,
+    }
 }
 
 /// Several paths are less plain than any place in the chain; a router between is one thing more.

@@ -91,6 +91,7 @@ fn every_place_is_met() {
             met.when((case.client.host, case.server.host) == (*client, *server), format!("{client}>{server}"));
         }
         met.when(case.address == Address::Far, "far");
+        met.when(case.address == Address::Beyond, "beyond");
     }
     met.at_least(100);
 }

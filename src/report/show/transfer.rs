@@ -56,8 +56,12 @@ fn connection(case: &Case) -> String {
         0 => ", loopback".to_owned(),
         links => format!(", {}", phrase::count(links as u64, "link")),
     });
-    if case.address == Address::Far {
-        text.push_str(", to the server's far address");
+    match (case.address, case.beyond()) {
+        (Address::Near, _) | (Address::Beyond, None) => {}
+        (Address::Far, _) => text.push_str(", to the server's far address"),
+        (Address::Beyond, Some(host)) => {
+            text.push_str(&format!(", to {host}'s address, which the server takes by transparent proxying"));
+        }
     }
     if case.refusals > 0 {
         text.push_str(&format!(", after {} refused", phrase::count(case.refusals.into(), "connect")));

@@ -31,7 +31,7 @@ impl UmlWorld {
     ///
     /// # Errors
     /// [`WorldError::AgentLost`] where the guest ended early, and not for its kernel's fault; also after
-    /// [`abandon`](super::World::abandon).
+    /// [`abandon`](crate::world::World::abandon).
     pub fn command(
         &self,
         order: &Order,
