@@ -73,12 +73,12 @@ impl Stage<'_> {
             } else if let Some(place) = waiting.iter().position(|(_, event)| self.is_due(event.when, now)) {
                 let (nth, event) = waiting.remove(place);
                 let what = event.what;
-                match self.topology.carried() {
-                    Ok(bytes) => happened.push(Happened {
+                match self.topology.traffic() {
+                    Ok(traffic) => happened.push(Happened {
                         event: nth,
                         after: now,
                         received: self.progress.map(|progress| progress.received()),
-                        bytes,
+                        bytes: traffic.carried,
                     }),
                     Err(error) => trouble.push(format!("event: {error}")),
                 }

@@ -50,7 +50,7 @@ pub fn judge(case: &Case, seen: &Observation) -> Verdict {
 /// trouble of ours makes everything else worthless; wrong bytes
 /// are wrong however the run ended; an error ends a transfer, and the other end may then wait in vain; and what a broken
 /// transfer counts, or leaves behind, is no wonder.
-const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 15] = [
+const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 16] = [
     splat::check,
     trouble,
     disabled::check,
