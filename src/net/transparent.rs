@@ -224,7 +224,7 @@ mod tests {
             let (mut kinds, mut rest) = (Vec::new(), bytes.as_slice());
             while !rest.is_empty() {
                 let length = u32::from_ne_bytes(rest[..4].try_into().unwrap()) as usize;
-                assert!(length % 4 == 0 && length <= rest.len());
+                assert!(length.is_multiple_of(4) && length <= rest.len());
                 kinds.push(u16::from_ne_bytes(rest[4..6].try_into().unwrap()));
                 rest = &rest[length..];
             }
