@@ -124,11 +124,11 @@ fn ruled(endpoint: PmEndpoint, direction: Direction, rule: Rule) -> Case {
 #[test]
 fn a_join_that_a_firewall_refuses_or_swallows_leaves_the_connection_alone() {
     let refused = ruled(joining(), Direction::Forward, Rule::once(Pick::Syn, Action::Refuse));
-    everywhere(&refused, |seen| {
+    common::passes_everywhere(&refused, |seen| {
         assert_eq!((counter(seen, Host::Ns1, "MPJoinSynTx"), counter(seen, Host::Ns1, "MPJoinSynAckRx")), (1, 0));
     });
     let on = Pick::Carries(TcpOption::MpJoin);
-    everywhere(&ruled(joining(), Direction::Forward, Rule::always(on, Action::Drop)), |seen| {
+    common::passes_everywhere(&ruled(joining(), Direction::Forward, Rule::always(on, Action::Drop)), |seen| {
         assert_eq!(counter(seen, Host::Ns2, "MPJoinSynRx"), 0);
         assert!(forward(seen, LinkId::Path1) > PAYLOAD, "{:?}", seen.links);
     });
@@ -138,7 +138,7 @@ fn a_join_that_a_firewall_refuses_or_swallows_leaves_the_connection_alone() {
 fn a_subflow_that_is_reset_midway_loses_nothing_to_the_other() {
     for towards in [Towards::Both, Towards::Receiver, Towards::Sender] {
         let rule = Rule::once(Pick::Data(100_000), Action::Reset(towards));
-        everywhere(&ruled(joining(), Direction::Forward, rule), |seen| {
+        common::passes_everywhere(&ruled(joining(), Direction::Forward, rule), |seen| {
             assert!(forward(seen, LinkId::Path1) > PAYLOAD / 2, "{:?}", seen.links);
             assert_eq!(seen.client.mptcp.map(|state| state.fallback), Some(false));
         });
@@ -155,7 +155,7 @@ fn an_announcement_that_is_lost_is_made_again_and_so_is_one_whose_echo_is() {
         to.rules.push(Rule::once(Pick::Carries(option), Action::Drop));
         to.rate = Some(Rate { kbit: 4_000, queue: 300 });
         case.hosts.entry(Host::Ns2).or_default().add_addr_timeout = Some(1);
-        everywhere(&case, |seen| {
+        common::passes_everywhere(&case, |seen| {
             assert_eq!(counter(seen, Host::Ns2, "AddAddrTx"), 2, "{:?}", seen.hosts);
             assert_eq!(counter(seen, Host::Ns2, "MPJoinAckRx"), 1, "{:?}", seen.hosts);
         });
@@ -168,7 +168,7 @@ fn a_path_that_becomes_a_backup_or_is_removed_rests_from_then_on() {
     for what in [Happening::Backup { host, link, on: true }, Happening::Remove { host, link }] {
         let mut case = two_paths(Topology::Parallel(2), joining());
         case.events = vec![Event { when: Moment::Client(PAYLOAD / 4), what }];
-        everywhere(&case, |seen| {
+        common::passes_everywhere(&case, |seen| {
             let before = seen.events[0].bytes[&link][0];
             assert!(before > PAYLOAD / 20, "{:?}", seen.events);
             assert!(forward(seen, link) - before < PAYLOAD / 5, "{:?} {:?}", seen.events, seen.links);
