@@ -171,7 +171,7 @@ mod tests {
         let netem = Netem { limit: 7, duplicate: 1.0, delay: Duration::from_millis(1), ..Netem::default() };
         let bytes = options(&netem);
         assert_eq!(bytes[..24], words([0, 7, 0, 0, u32::MAX, 0]));
-        let latency = [[16, 0, 10, 0].to_vec(), 1_000_000_i64.to_ne_bytes().to_vec()].concat();
+        let latency = [[12, 0, 10, 0].to_vec(), 1_000_000_i64.to_ne_bytes().to_vec()].concat();
         if cfg!(target_endian = "little") {
             assert!(bytes.windows(latency.len()).any(|part| part == latency), "{bytes:?}");
         }

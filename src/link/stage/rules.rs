@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(dropped(Pick::Data(1447)), [2, 3, 6]);
         assert_eq!(dropped(Pick::Data(1448)), [3, 6]);
         assert_eq!(dropped(Pick::Ack), [1, 4, 5]);
-        assert_eq!(dropped(Pick::AckAgain), [0; 0]);
+        assert_eq!(dropped(Pick::AckAgain), [4]);
         assert_eq!(dropped(Pick::Fin), [6]);
         assert_eq!(dropped(Pick::DataFin), [6]);
         assert_eq!(dropped(Pick::Carries(TcpOption::Dss)), [2, 3, 6]);
