@@ -61,6 +61,17 @@ pub fn full_below_low_water(run: &Run<'_>) -> bool {
     waits && sockets(run, "mptcp").any(|(_, socket)| pressed(socket))
 }
 
+/// Whether a reader's window is shut for good, though all is read: a window that cannot be scaled is rounded down to whole
+/// segments, and its limit has become less than one (__tcp_select_window(), net/ipv4/tcp_output.c).
+pub fn shut_below_a_segment(run: &Run<'_>) -> bool {
+    sockets(run, "tcp").any(|(_, socket)| {
+        // The sender's scale in the low four bits, the receiver's above them (struct tcp_info).
+        let is_scaled = detail(socket, "wscale") >> 4 > 0;
+        let limit = detail(socket, "rcv_ssthresh");
+        !is_scaled && socket.receive_queue == 0 && limit > 0 && limit < detail(socket, "rcv_mss")
+    })
+}
+
 /// The sockets of a protocol at the moment of the stall, each with its host.
 fn sockets<'a>(run: &Run<'a>, protocol: &'static str) -> impl Iterator<Item = (Host, &'a SocketState)> {
     let all =
@@ -175,6 +186,18 @@ mod tests {
             seen.hosts.entry(host).or_default().counters.insert(counter.into(), 1);
         }
         assert_eq!(told(&judge(&case, &seen).signature), "DSS checksum, receive memory full");
+    }
+
+    #[test]
+    fn a_window_below_a_segment_is_told_where_it_is_not_scaled_and_all_is_read() {
+        let shut = |wscale, limit, unread| {
+            let details = [("wscale", wscale), ("rcv_ssthresh", limit), ("rcv_mss", 724)];
+            told(&stalled(&mptcp(), &[socket("tcp", unread, &details)], |_| ())).to_owned()
+        };
+        assert_eq!(shut(0x07, 666, 0), "window below a segment, not scaled");
+        assert_eq!(shut(0x17, 666, 0), "", "a scaled window is not rounded so");
+        assert_eq!(shut(0x07, 724, 0), "", "there is room for a segment");
+        assert_eq!(shut(0x07, 666, 1), "", "the reader does not read");
     }
 
     #[test]
