@@ -52,7 +52,7 @@ enum Command {
     Shell(shell::Args),
     /// Show a case in words, with its topology and the packets of its run
     Show(show::Args),
-    /// Build, list, check and remove the kernels of the deterministic world
+    /// Build, list, check, run and remove the kernels of the deterministic world
     Kernel(kernel::Args),
     /// Tell what this machine can do, and how to mend what it cannot
     Doctor(doctor::Args),

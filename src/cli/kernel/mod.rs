@@ -15,7 +15,7 @@ use crate::world::uml::kernels::{KernelError, Store};
 /// How many digits of a kernel's hash are shown.
 const HASH_SHOWN: usize = 12;
 
-/// Build, list, check and remove the kernels of the deterministic world.
+/// Build, list, check, run and remove the kernels of the deterministic world.
 ///
 /// They lie in the user's data folder, or where WHITEWATER_KERNELS says.
 #[derive(Debug, clap::Args)]
