@@ -70,7 +70,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::case::{Case, Family, Host, Impairments, LinkId, Outage};
+    use crate::case::{Case, Event, Family, Happening, Host, Impairments, LinkId, Moment, Outage, Topology};
     use crate::observation::Observation;
     use crate::oracle::{healthy, judge};
 
@@ -156,6 +156,20 @@ mod tests {
         assert_eq!(unreachable(&Case { family: Family::V4, ..case }, "connect"), Kind::Reset);
         let case = across(Impairments { spare_handshake: true, ..impairments });
         assert_eq!(unreachable(&case, "connect"), Kind::Reset);
+    }
+
+    #[test]
+    fn only_a_first_path_that_goes_down_explains_a_missing_route() {
+        let verdict = |link, call| {
+            let down = Happening::Down { link, lasts: Duration::from_millis(1) };
+            let events = vec![Event { when: Moment::Client(0), what: down }];
+            let mut case = Case { topology: Topology::Parallel(2), events, ..Case::default() };
+            case.server.host = Host::Ns2;
+            judged(&case, |seen| seen.client.error = error(call, "ENETUNREACH")).kind
+        };
+        assert_eq!(verdict(LinkId::Path1, "connect"), Kind::Pass);
+        assert_eq!(verdict(LinkId::Path1, "recv"), Kind::Reset);
+        assert_eq!(verdict(LinkId::Path2, "connect"), Kind::Reset);
     }
 
     #[test]

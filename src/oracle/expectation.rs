@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{budget, losses, middlebox, silence};
-use crate::case::{Action, Case, Family, Impairments, SocketOption};
+use crate::case::{Action, Case, Family, Happening, Impairments, SocketOption};
 use crate::observation::CallError;
 
 /// What may happen in a case, and how long its parts may take.
@@ -33,6 +33,8 @@ pub struct Expectation {
     pub may_reset: bool,
     /// Whether a packet damaged on the way may draw an ICMPv6 error that ends the connect.
     pub may_fail_to_connect: bool,
+    /// Whether a connect may find no route, because its path is down at that moment.
+    pub may_lack_a_route: bool,
     /// Whether the client's first write connects, and has the errors of a connect.
     pub connects_by_writing: bool,
 }
@@ -65,6 +67,7 @@ impl Expectation {
             may_be_cut: middlebox::cut(case),
             may_reset: middlebox::strip_midway(case) || middlebox::alter(case),
             may_fail_to_connect: may_fail_to_connect(case),
+            may_lack_a_route: may_lack_a_route(case),
             connects_by_writing: case.client.options.fastopen,
         }
     }
@@ -80,11 +83,17 @@ impl Expectation {
             "ETIMEDOUT" | "ECONNRESET" | "EPIPE" if self.may_time_out => true,
             "ECONNRESET" | "EPIPE" | "ENOTCONN" | "ECONNREFUSED" | "ECONNABORTED" if self.may_be_cut => true,
             "ECONNRESET" | "EPIPE" | "ENOTCONN" | "EBADMSG" if self.may_reset => true,
+            "EHOSTUNREACH" | "ENETUNREACH" if self.may_lack_a_route && self.connects(error) => true,
             "EHOSTUNREACH" | "EPROTO" | "ENETUNREACH" | "ECONNREFUSED" | "EMSGSIZE" | "EACCES" => {
-                self.may_fail_to_connect && (error.call == "connect" || self.connects_by_writing)
+                self.may_fail_to_connect && self.connects(error)
             }
             _ => false,
         }
+    }
+
+    /// Whether a call that failed is one that connects.
+    fn connects(&self, error: &CallError) -> bool {
+        error.call == "connect" || self.connects_by_writing
     }
 }
 
@@ -139,6 +148,12 @@ fn may_fail_to_connect(case: &Case) -> bool {
             || impairments.rules.iter().any(|rule| matches!(rule.action, Action::Flip(_)))
     };
     case.family == Family::V6 && losses::directions(case).any(|impairments| flips(&impairments))
+}
+
+/// Whether an event may have taken down the path that the connection begins on, and its route with it, before a connect.
+fn may_lack_a_route(case: &Case) -> bool {
+    let first = case.topology.ways().first();
+    case.events.iter().any(|event| matches!(event.what, Happening::Down { link, .. } if Some(&link) == first))
 }
 
 #[cfg(test)]
