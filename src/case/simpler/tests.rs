@@ -4,6 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::strategy::ValueTree;
+use proptest::test_runner::RngSeed;
 
 use super::*;
 use crate::case::strategy::{Group, LinkFilter, Space, cases, draw};
@@ -158,7 +159,12 @@ fn a_link_of_the_kernel_first_becomes_one_of_ours() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    // The seed is fixed: the smallest steps of some cases take minutes.
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(1),
+        ..ProptestConfig::with_cases(64)
+    })]
 
     #[test]
     fn every_candidate_is_valid_and_simpler(case in cases(&Space::default().with_netem())) {
