@@ -28,6 +28,11 @@ impl Left {
     fn is_empty(&self) -> bool {
         self.sockets.is_empty() && self.lost.is_empty()
     }
+
+    /// Whether sockets are left, and all of them listen: the server's does not any more.
+    fn only_listens(&self) -> bool {
+        !self.sockets.is_empty() && self.sockets.values().flatten().all(|socket| socket.state == "LISTEN")
+    }
 }
 
 /// The hosts of both endpoints, each once.
@@ -62,6 +67,9 @@ fn in_use(topology: &Topology, case: &Case) -> Result<BTreeMap<Host, i64>, NetEr
 
 /// Waits until no socket is left but those in TIME-WAIT, which hold the port for the network's sake (RFC 9293, 3.6.1), or
 /// until `patience` is over. Returns what is left. `before`: how many sockets were in use before the transfer.
+///
+/// A path manager listens on the port of an endpoint for as long as it has the endpoint. It is dismissed once nothing else
+/// is left: sooner, it would tell the peer of a connection that is about to end.
 pub(super) fn settle(
     topology: &Topology,
     case: &Case,
@@ -70,8 +78,14 @@ pub(super) fn settle(
 ) -> Result<Left, NetError> {
     let start = Instant::now();
     let mut pause = LOOK_MIN;
+    let mut dismissed = false;
     loop {
         let left = left(topology, case, before)?;
+        if !dismissed && left.only_listens() {
+            topology.dismiss_path_managers()?;
+            dismissed = true;
+            continue;
+        }
         if left.is_empty() || start.elapsed() >= patience {
             return Ok(left);
         }

@@ -27,6 +27,7 @@ const FAMILY: &[u8] = b"mptcp_pm\0";
 const VERSION: u8 = 1;
 const CMD_ADD_ADDR: u8 = 1;
 const CMD_DEL_ADDR: u8 = 2;
+const CMD_FLUSH_ADDRS: u8 = 4;
 const CMD_SET_LIMITS: u8 = 5;
 const CMD_SET_FLAGS: u8 = 7;
 const ATTR_ADDR: u16 = 1;
@@ -126,6 +127,11 @@ impl PathManager {
     /// Sets or clears [`flag::BACKUP`] (and [`flag::FULLMESH`]) of an endpoint, as its flags have them.
     pub fn set_flags(&mut self, endpoint: &Endpoint) -> Result<(), NetError> {
         self.command(CMD_SET_FLAGS, &nested(endpoint), || format!("set flags of endpoint {}", endpoint.address))
+    }
+
+    /// Removes all endpoints, and closes what the path manager listens on for them.
+    pub fn flush(&mut self) -> Result<(), NetError> {
+        self.command(CMD_FLUSH_ADDRS, &[], || "remove all endpoints".to_owned())
     }
 
     /// The number of the path manager's family.

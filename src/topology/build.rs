@@ -46,6 +46,11 @@ impl Topology {
         paths::happen(case, &self.path_managers, what)
     }
 
+    /// Takes all endpoints from the path managers, and so the sockets that they listen with.
+    pub fn dismiss_path_managers(&self) -> Result<(), NetError> {
+        paths::dismiss(&self.path_managers)
+    }
+
     /// Takes the device at the left end of a path down.
     pub fn take_down(&self, case: &Case, link: LinkId) -> Result<(), NetError> {
         self.carry_out(link.left(), paths::down(case, link))

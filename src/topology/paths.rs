@@ -69,6 +69,11 @@ pub(super) fn happen(case: &Case, managers: &PathManagers, what: &Happening) -> 
     }
 }
 
+/// Takes all endpoints from every path manager.
+pub(super) fn dismiss(managers: &PathManagers) -> Result<(), NetError> {
+    managers.values().try_for_each(|manager| manager.lock().unwrap_or_else(PoisonError::into_inner).flush())
+}
+
 /// Takes the device at the left end of a path down.
 pub(super) fn down(case: &Case, link: LinkId) -> Vec<Request> {
     vec![device::down(&layout::device(link, Side::Left, case.link(link).mtu))]
