@@ -6,10 +6,11 @@ mod common;
 use std::time::Duration;
 
 use whitewater::case::{
-    Action, Case, Direction, Event, First, Happening, Host, Impairments, Link, LinkId, Moment, PathManager, Pick,
-    PmEndpoint, Protocol, Rate, Rule, TcpOption, Topology, Towards,
+    Action, Case, Direction, Event, First, Happening, Host, Impairments, Leave, Link, LinkId, Manner, Moment,
+    PathManager, Pick, PmEndpoint, Protocol, Rate, Removal, Rounds, Rule, Strip, TcpOption, Topology, Towards,
 };
 use whitewater::observation::Observation;
+use whitewater::payload::Sender;
 
 /// The payload of a scenario's client: about half a second on two slow paths.
 const PAYLOAD: u64 = 1_500_000;
@@ -172,6 +173,59 @@ fn a_path_that_becomes_a_backup_or_is_removed_rests_from_then_on() {
             let before = seen.events[0].bytes[&link][0];
             assert!(before > PAYLOAD / 20, "{:?}", seen.events);
             assert!(forward(seen, link) - before < PAYLOAD / 5, "{:?} {:?}", seen.events, seen.links);
+        });
+    }
+}
+
+#[test]
+fn a_changed_byte_costs_its_subflow_and_nothing_else() {
+    let mut case = ruled(joining(), Direction::Forward, Rule::once(Pick::Data(100_000), Action::Alter(10)));
+    case.hosts.entry(Host::Ns1).or_default().mptcp_checksum = true;
+    common::passes_everywhere(&case, |seen| {
+        let told = ["DataCsumErr", "MPFailTx", "InfiniteMapTx"].map(|name| counter(seen, Host::Ns2, name));
+        assert_eq!((told, counter(seen, Host::Ns1, "MPFailRx")), ([1, 1, 0], 1));
+        assert_eq!(seen.server.mptcp.map(|state| state.fallback), Some(false));
+    });
+}
+
+#[test]
+fn a_path_that_loses_its_mappings_or_its_joins_leaves_the_connection_alone() {
+    let strip = |option| Action::Strip(Strip { option, by: Removal::Nops });
+    let bare = ruled(joining(), Direction::Forward, Rule::always(Pick::Data(100_000), strip(TcpOption::Dss)));
+    common::passes_everywhere(&bare, |seen| {
+        assert_eq!((counter(seen, Host::Ns2, "MPJoinAckRx"), counter(seen, Host::Ns2, "MPRstTx")), (1, 1));
+        assert_eq!(seen.server.mptcp.map(|state| state.fallback), Some(false));
+    });
+    let opening =
+        [(Direction::Forward, Pick::Syn), (Direction::Backward, Pick::SynAck), (Direction::Forward, Pick::ThirdAck)];
+    for (direction, on) in opening {
+        let case = ruled(joining(), direction, Rule::always(on, strip(TcpOption::MpJoin)));
+        common::passes_everywhere(&case, |seen| {
+            let joined = [counter(seen, Host::Ns1, "MPJoinSynTx"), counter(seen, Host::Ns2, "MPJoinAckRx")];
+            assert_eq!(joined, [1, 0], "{on:?}");
+            assert!(forward(seen, LinkId::Path1) > PAYLOAD, "{on:?}: {:?}", seen.links);
+        });
+    }
+}
+
+#[test]
+fn who_leaves_two_paths_with_bytes_unread_resets_both() {
+    let mut case = two_paths(Topology::Parallel(2), joining());
+    case.ending.leave = Some(Leave { by: Sender::Server, how: Manner::Unread, sent: 0, received: PAYLOAD / 2 });
+    common::passes_everywhere(&case, |seen| {
+        assert_eq!(counter(seen, Host::Ns2, "MPJoinAckRx"), 1);
+        let resets = [(Host::Ns2, "MPFastcloseTx"), (Host::Ns1, "MPFastcloseRx")];
+        assert!(resets.iter().all(|(host, name)| counter(seen, *host, name) > 0), "{:?}", seen.hosts);
+        assert!(seen.server.left && seen.client.error.is_some());
+    });
+}
+
+#[test]
+fn each_of_several_connections_has_its_join() {
+    for reuse in [false, true] {
+        let case = Case { rounds: Rounds { count: 3, reuse }, ..two_paths(Topology::Parallel(2), joining()) };
+        common::passes_everywhere(&case, |seen| {
+            assert_eq!((seen.server.rounds, counter(seen, Host::Ns2, "MPJoinAckRx")), (3, 3));
         });
     }
 }

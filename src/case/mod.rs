@@ -170,6 +170,12 @@ impl Case {
         links
     }
 
+    /// The links that the connection's first subflow crosses: all of [`Case::path`] where there is only one way.
+    pub fn first_way(&self) -> Vec<LinkId> {
+        let further = self.topology.ways().get(1..).unwrap_or_default();
+        self.path().into_iter().filter(|link| !further.contains(link)).collect()
+    }
+
     /// The direction in which packets from the client to the server cross the links.
     pub fn client_direction(&self) -> Direction {
         if self.client.host <= self.server.host { Direction::Forward } else { Direction::Backward }

@@ -110,6 +110,9 @@ named!(Sysctl, "kernel setting":
     TcpShrinkWindow = "tcp_shrink_window",
     TcpSlowStartAfterIdle = "tcp_slow_start_after_idle",
     MptcpEnabled = "mptcp_enabled",
+    MptcpBlackholeTimeout = "mptcp_blackhole_timeout",
+    MptcpCloseTimeout = "mptcp_close_timeout",
+    MptcpSynRetransBeforeTcpFallback = "mptcp_syn_retrans_before_tcp_fallback",
 );
 named!(Way, "stream": Sent = "sent", Received = "received");
 named!(Syncookies, "setting of SYN cookies": Off = "off", OnOverflow = "on-overflow", Always = "always");

@@ -303,7 +303,7 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     if on(Group::Io) {
         modes::io(&mut case);
     }
-    if on(Group::Tuning) && several.is_none() {
+    if on(Group::Tuning) {
         tuning::draw(&mut case);
     }
     if on(Group::Mtu) {
@@ -316,8 +316,7 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         if !kinds.is_empty() {
             links::impair(&mut case, &kinds);
         }
-        // On several paths, it is one on a path other than the first, or one that is about what path managers tell.
-        if !boxes.is_empty() && several.is_none() {
+        if !boxes.is_empty() {
             middlebox::middlebox(&mut case, kinds.is_empty());
         }
         // What the kernel loses has no bound, and how several paths take that has not been looked at.
@@ -342,16 +341,16 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         paths::sizes(&mut case, space.size_max);
         paths::events(&mut case, impaired);
     }
-    if on(Group::Leave) && several.is_none() {
+    if on(Group::Leave) {
         modes::leave(&mut case);
     }
-    if on(Group::Rounds) && several.is_none() {
+    if on(Group::Rounds) {
         modes::rounds(&mut case);
     }
-    if on(Group::Fastopen) && several.is_none() {
+    if on(Group::Fastopen) {
         modes::fastopen(&mut case);
     }
-    if on(Group::Tuning) && several.is_none() {
+    if on(Group::Tuning) {
         tuning::changes(&mut case);
     }
     if on(Group::Chunks) {
@@ -367,9 +366,7 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         }
     }
     // How a connection that is left, begun again or fast opened takes a fault on a packet of its own has not been looked at.
-    // Nor how one with several paths does.
-    let usual =
-        several.is_none() && !case.has_netem() && ![Group::Leave, Group::Rounds, Group::Fastopen].into_iter().any(on);
+    let usual = !case.has_netem() && ![Group::Leave, Group::Rounds, Group::Fastopen].into_iter().any(on);
     if usual && space.links != LinkFilter::Plain && space.allows(Group::Faults) {
         critical::faults(&mut case, stall, space.links == LinkFilter::Impaired && !impaired);
     }

@@ -120,11 +120,17 @@ pub enum Sysctl {
     TcpSlowStartAfterIdle,
     /// `net.mptcp.enabled`: at 0 the host gives no MPTCP sockets.
     MptcpEnabled,
+    /// `net.mptcp.blackhole_timeout`, in seconds: for how long no MPTCP is asked for after SYNs that asked for it were lost.
+    MptcpBlackholeTimeout,
+    /// `net.mptcp.close_timeout`, in seconds: for how long a connection without subflows waits for a new one.
+    MptcpCloseTimeout,
+    /// `net.mptcp.syn_retrans_before_tcp_fallback`: how many SYNs that ask for MPTCP are sent again.
+    MptcpSynRetransBeforeTcpFallback,
 }
 
 impl Sysctl {
     /// Every setting.
-    pub const ALL: [Sysctl; 15] = [
+    pub const ALL: [Sysctl; 18] = [
         Sysctl::TcpAutocorking,
         Sysctl::TcpDsack,
         Sysctl::TcpEarlyRetrans,
@@ -140,6 +146,9 @@ impl Sysctl {
         Sysctl::TcpShrinkWindow,
         Sysctl::TcpSlowStartAfterIdle,
         Sysctl::MptcpEnabled,
+        Sysctl::MptcpBlackholeTimeout,
+        Sysctl::MptcpCloseTimeout,
+        Sysctl::MptcpSynRetransBeforeTcpFallback,
     ];
 
     /// Its full name.
@@ -160,6 +169,9 @@ impl Sysctl {
             Sysctl::TcpShrinkWindow => "net.ipv4.tcp_shrink_window",
             Sysctl::TcpSlowStartAfterIdle => "net.ipv4.tcp_slow_start_after_idle",
             Sysctl::MptcpEnabled => "net.mptcp.enabled",
+            Sysctl::MptcpBlackholeTimeout => "net.mptcp.blackhole_timeout",
+            Sysctl::MptcpCloseTimeout => "net.mptcp.close_timeout",
+            Sysctl::MptcpSynRetransBeforeTcpFallback => "net.mptcp.syn_retrans_before_tcp_fallback",
         }
     }
 
@@ -174,6 +186,9 @@ impl Sysctl {
             Sysctl::TcpNotsentLowat => 1..=u32::MAX,
             Sysctl::TcpRecovery => 0..=7,
             Sysctl::TcpReordering => 1..=300,
+            Sysctl::MptcpBlackholeTimeout | Sysctl::MptcpCloseTimeout => 0..=3600,
+            // Fewer than the kernel's own two, and a SYN that is late rather than lost would end MPTCP.
+            Sysctl::MptcpSynRetransBeforeTcpFallback => 2..=6,
             _ => 0..=1,
         }
     }

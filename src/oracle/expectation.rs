@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{budget, losses, middlebox, silence};
-use crate::case::{Action, Case, Family, Happening, Impairments, SocketOption};
+use crate::case::{Action, Case, Direction, Family, Happening, Impairments, LinkId, SocketOption};
 use crate::observation::CallError;
 
 /// What may happen in a case, and how long its parts may take.
@@ -21,8 +21,10 @@ pub struct Expectation {
     /// How long sockets may take to go away once both endpoints have closed them: a FIN may have to be sent again, and
     /// the timer for that may have backed off before the links were healed.
     pub settle: Duration,
-    /// Whether MPTCP may fall back to TCP.
+    /// Whether MPTCP may fall back to TCP, or try to.
     pub may_fall_back: bool,
+    /// Whether the connection may end up as TCP: where one of its further paths alone is rough, that ends a subflow.
+    pub may_become_tcp: bool,
     /// Whether the kernel may give up the connection (ETIMEDOUT and what follows from it).
     pub may_time_out: bool,
     /// Whether the news that an endpoint has left may be lost, or the connection be reset before it was accepted.
@@ -57,15 +59,16 @@ impl Expectation {
             patience,
             budget: budget::of(case, patience),
             settle: settle(case),
-            may_fall_back: may_fall_back(case),
+            may_fall_back: may_fall_back(case, &case.path()),
+            may_become_tcp: may_fall_back(case, &case.first_way()),
             may_time_out: silence::blackout(case) > KERNEL_PATIENCE,
             may_miss_the_end: case.ending.leave.is_some()
-                && (is_disturbed(case)
+                && (is_disturbed(case, &case.path())
                     || holds_third_packet(case)
                     || middlebox::cut(case)
                     || losses::directions(case).any(|way| way.rate.is_some())),
             may_be_cut: middlebox::cut(case),
-            may_reset: middlebox::strip_midway(case) || middlebox::alter(case),
+            may_reset: middlebox::strip_midway(case) || middlebox::alter_the_first(case),
             may_fail_to_connect: may_fail_to_connect(case),
             may_lack_a_route: may_lack_a_route(case),
             connects_by_writing: case.client.options.fastopen,
@@ -110,24 +113,27 @@ fn settle(case: &Case) -> Duration {
 /// an MTU, offloads. SYN cookies carry MPTCP, and ends that disagree about DSS checksums use them (RFC 8684 section
 /// 3.1). Two CPUs count because veth then reorders by itself. So does TCP Fast Open: what a server does not take of a SYN's
 /// data comes again with a mapping, but without the MP_CAPABLE that it waits for.
-fn may_fall_back(case: &Case) -> bool {
-    !case.is_mptcp() || case.client.options.fastopen || is_disturbed(case) || silence::round_trip(case) > SLOW_HANDSHAKE
+fn may_fall_back(case: &Case, links: &[LinkId]) -> bool {
+    !case.is_mptcp()
+        || case.client.options.fastopen
+        || is_disturbed(case, links)
+        || silence::round_trip(case) > SLOW_HANDSHAKE
 }
 
-/// Whether packets may be lost, come out of order, come late or come twice.
-fn is_disturbed(case: &Case) -> bool {
+/// Whether packets may be lost, come out of order, come late or come twice on these links.
+fn is_disturbed(case: &Case, links: &[LinkId]) -> bool {
     let disturbed = |impairments: &Impairments| {
         impairments.jitter.is_some()
             || impairments.reorder.is_some()
             || impairments.duplicate > 0.0
             || !impairments.outages.is_empty()
             || !impairments.faults.is_empty()
+            || losses::takes(impairments)
+            || impairments.rate.is_some()
             || middlebox::disturb_mptcp(impairments)
     };
-    case.cpus > 1
-        || !case.events.is_empty()
-        || losses::any(case)
-        || losses::directions(case).any(|impairments| disturbed(&impairments))
+    let ways = links.iter().flat_map(|id| Direction::BOTH.map(|way| case.link(*id).impairments(way).clone()));
+    case.cpus > 1 || !case.events.is_empty() || ways.into_iter().any(|impairments| disturbed(&impairments))
 }
 
 /// Whether the client may put off the acknowledgement that completes the handshake. Where it resets the connection before,
@@ -192,10 +198,10 @@ mod tests {
             Impairments { faults: vec![late], ..plain() },
         ];
         for impairments in disturbing {
-            assert!(may_fall_back(&mptcp(impairments.clone())), "{impairments:?}");
+            assert!(Expectation::of(&mptcp(impairments.clone())).may_fall_back, "{impairments:?}");
         }
         let harmless = Impairments { delay: Duration::from_millis(300), ..plain() };
-        assert!(!may_fall_back(&mptcp(harmless)));
+        assert!(!Expectation::of(&mptcp(harmless)).may_fall_back);
     }
 
     #[test]

@@ -18,7 +18,7 @@ const SIGNS: [&str; 9] = [
 
 /// Looks at both ends of a connection that had to be MPTCP.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
-    if run.expected.may_fall_back || too_slow(run) {
+    if run.expected.may_become_tcp || too_slow(run) {
         return None;
     }
     BOTH.into_iter()

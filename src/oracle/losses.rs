@@ -40,7 +40,7 @@ pub fn directions(case: &Case) -> impl Iterator<Item = Impairments> {
 }
 
 /// Whether a direction loses packets by chance. A damaged packet is a lost one: a checksum drops it.
-fn takes(impairments: &Impairments) -> bool {
+pub fn takes(impairments: &Impairments) -> bool {
     let loss = match impairments.loss {
         None => 0.0,
         Some(Loss::Independent(chance)) => chance,

@@ -1,7 +1,6 @@
 //! What the middleboxes of a case, and single faults of the same kinds, may lead to.
 
-use super::losses;
-use crate::case::{Action, Case, Direction, Impairments, Packet, Pick, Strip, TcpOption};
+use crate::case::{Action, Case, Direction, Happening, Impairments, LinkId, Packet, Pick, Strip, TcpOption};
 
 /// Which packets something is done to, as far as it matters here.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -12,13 +11,25 @@ enum Where {
     Anywhere,
 }
 
-/// What middleboxes and single faults do to the packets of the connection, but for shifts.
-fn done(case: &Case) -> impl Iterator<Item = (Where, Action)> {
-    losses::directions(case).flat_map(|Impairments { rules, faults, .. }| {
+/// What middleboxes and single faults do to packets on these links.
+fn done(case: &Case, links: &[LinkId]) -> Vec<(Where, Action)> {
+    let ways = links.iter().flat_map(|id| Direction::BOTH.map(|way| case.link(*id).impairments(way).clone()));
+    ways.flat_map(|Impairments { rules, faults, .. }| {
         let rules = rules.into_iter().map(|rule| (of_pick(rule.on), rule.action));
         let faults = faults.into_iter().map(|fault| (of_packet(fault.packet), fault.action));
         rules.chain(faults).collect::<Vec<_>>()
     })
+    .collect()
+}
+
+/// The links on which the connection itself is at stake. Trouble on a further path ends a subflow, and the connection goes on
+/// by the first one, unless an event keeps that from working.
+fn vital(case: &Case) -> Vec<LinkId> {
+    let first = case.topology.ways().first();
+    let hindered = case.events.iter().any(|event| {
+        event.what.outage().is_some() || matches!(event.what, Happening::Remove { link, .. } if Some(&link) == first)
+    });
+    if hindered || !case.is_mptcp() { case.path() } else { case.first_way() }
 }
 
 fn of_pick(pick: Pick) -> Where {
@@ -39,19 +50,9 @@ pub fn disturb_mptcp(impairments: &Impairments) -> bool {
     })
 }
 
-/// Whether a RST of none of the two ends may end the connection. One on a path other than the first ends a subflow, and the
-/// connection goes on, unless an event keeps the first path from working.
+/// Whether a RST of none of the two ends may end the connection.
 pub fn cut(case: &Case) -> bool {
-    let spare = |id| case.is_mptcp() && case.topology.ways().get(1..).is_some_and(|others| others.contains(&id));
-    let hindered = case.events.iter().any(|event| event.what.outage().is_some());
-    let resets = |impairments: &Impairments| {
-        impairments.rules.iter().any(|rule| rule.action.resets())
-            || impairments.faults.iter().any(|fault| fault.action.resets())
-    };
-    case.path().into_iter().filter(|id| hindered || !spare(*id)).any(|id| {
-        let link = case.link(id);
-        Direction::BOTH.into_iter().any(|direction| resets(link.impairments(direction)))
-    })
+    done(case, &vital(case)).into_iter().any(|(_, action)| action.resets())
 }
 
 /// Whether options of MPTCP may be missing from packets of a connection that has agreed on MPTCP.
@@ -59,10 +60,10 @@ pub fn cut(case: &Case) -> bool {
 /// An end that misses a mapping falls back to TCP, or resets the subflow where it is too late for that (RFC 8684, section
 /// 3.7). What it cannot do is tell its peer: the option that would say so is missing as well.
 pub fn strip_midway(case: &Case) -> bool {
-    let client = hide_client(case) || hide_server(case);
+    let hidden = hide_client(case) || hide_server(case);
     case.is_mptcp()
-        && !client
-        && done(case).any(|(place, action)| match action {
+        && !hidden
+        && done(case, &vital(case)).into_iter().any(|(place, action)| match action {
             Action::Strip(Strip { option, .. }) => option.is_mptcp() && place == Where::Anywhere,
             _ => false,
         })
@@ -70,12 +71,21 @@ pub fn strip_midway(case: &Case) -> bool {
 
 /// Whether payload is changed under right checksums of TCP.
 pub fn alter(case: &Case) -> bool {
-    done(case).any(|(_, action)| matches!(action, Action::Alter(_)))
+    alters(case, &case.path())
+}
+
+/// The same where the connection itself is at stake: it has a single subflow, or it is the first that is concerned.
+pub fn alter_the_first(case: &Case) -> bool {
+    alters(case, &vital(case))
+}
+
+fn alters(case: &Case, links: &[LinkId]) -> bool {
+    done(case, links).into_iter().any(|(_, action)| matches!(action, Action::Alter(_)))
 }
 
 /// Whether bits are flipped one by one.
 pub fn flip(case: &Case) -> bool {
-    done(case).any(|(_, action)| matches!(action, Action::Flip(_)))
+    done(case, &case.path()).into_iter().any(|(_, action)| matches!(action, Action::Flip(_)))
 }
 
 /// Whether no SYN of the client reaches the server with MP_CAPABLE.
@@ -90,7 +100,7 @@ pub fn hide_server(case: &Case) -> bool {
 
 /// Whether MP_CAPABLE is taken out of every packet that `on` picks and that goes in `direction`.
 fn hides(case: &Case, direction: Direction, on: Pick) -> bool {
-    case.path().into_iter().any(|id| {
+    case.first_way().into_iter().any(|id| {
         case.link(id).impairments(direction).rules.iter().any(|rule| {
             let hides =
                 matches!(rule.action, Action::Strip(Strip { option: TcpOption::MpCapable | TcpOption::Mptcp, .. }));

@@ -13,6 +13,7 @@ mod disabled;
 mod ending;
 mod errors;
 mod expectation;
+mod fails;
 mod fallback;
 #[cfg(test)]
 pub(crate) mod healthy;
@@ -50,7 +51,7 @@ pub fn judge(case: &Case, seen: &Observation) -> Verdict {
 /// trouble of ours makes everything else worthless; wrong bytes
 /// are wrong however the run ended; an error ends a transfer, and the other end may then wait in vain; and what a broken
 /// transfer counts, or leaves behind, is no wonder.
-const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 16] = [
+const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 17] = [
     splat::check,
     trouble,
     disabled::check,
@@ -64,6 +65,7 @@ const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 16] = [
     fallback::check,
     counters::check,
     joins::check,
+    fails::check,
     rests::check,
     leftovers::check,
     slow::check,

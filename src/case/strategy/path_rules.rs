@@ -1,13 +1,13 @@
-//! Draws middleboxes on one of several paths: what they do to joins and to what path managers tell each other, and what
-//! breaks a subflow while another one goes on.
+//! Draws middleboxes on one of several paths: what they do to joins, to mappings and to what path managers tell each other,
+//! and what breaks a subflow while another one goes on.
 
 use std::time::Duration;
 
 use super::draw::Draw;
-use crate::case::{Action, Case, LinkId, Pick, Rule, TcpOption, Towards};
+use crate::case::{Action, Case, LinkId, Pick, Removal, Rule, Strip, TcpOption, Towards};
 
 /// The share of cases with several impaired paths that have one.
-const SHARE: f64 = 0.2;
+const SHARE: f64 = 0.3;
 
 /// Puts one on a path other than the first, whose subflow has to carry the connection meanwhile; or splits segments.
 pub(super) fn draw(case: &mut Case) {
@@ -18,11 +18,13 @@ pub(super) fn draw(case: &mut Case) {
     }
     let to_server = draw.chance(0.5);
     let way = draw.pick(others);
-    let rule = match draw.even(0, 9) {
+    let rule = match draw.even(0, 13) {
         0..=2 => told(&mut draw),
         3..=5 => against_joins(&mut draw, to_server),
         6 | 7 => reset(&mut draw),
-        _ => split(&mut draw),
+        8 | 9 => split(&mut draw),
+        10 | 11 => stripped(&mut draw),
+        _ => return altered(case, &mut draw, way, to_server),
     };
     place(case, way, to_server, rule);
 }
@@ -59,6 +61,35 @@ fn reset(draw: &mut Draw) -> Rule {
 fn split(draw: &mut Draw) -> Rule {
     let at = draw.bounded(&[0, 1, 7, 535, 1447], 1, 1500) as u32;
     Rule { chance: draw.pick(&[1.0, 0.5, 0.1]), ..Rule::always(Pick::Data(0), Action::Split(at)) }
+}
+
+/// A path that does without joins, or without mappings from some moment on.
+fn stripped(draw: &mut Draw) -> Rule {
+    use TcpOption::{Dss, MpJoin, Mptcp};
+    let from = draw.log(1, 256 << 10);
+    let (on, option) = draw.pick(&[
+        (Pick::Syn, MpJoin),
+        (Pick::SynAck, MpJoin),
+        (Pick::ThirdAck, MpJoin),
+        (Pick::Data(from), Dss),
+        (Pick::Data(from), Dss),
+        (Pick::Ack, Dss),
+        (Pick::Any, Mptcp),
+    ]);
+    let by = if draw.chance(0.3) { Removal::Nothing } else { Removal::Nops };
+    let action = Action::Strip(Strip { option, by });
+    if draw.chance(0.4) { Rule::once(on, action) } else { Rule::always(on, action) }
+}
+
+/// A byte is changed under a right checksum of TCP, and MPTCP has checksums of its own: what it brought is thrown away, and
+/// the subflow with it (RFC 8684 section 3.7). Now and then on the first path, whose subflow may be the only one yet.
+fn altered(case: &mut Case, draw: &mut Draw, further: LinkId, to_server: bool) {
+    let host = draw.pick(&[case.client.host, case.server.host]);
+    case.hosts.entry(host).or_default().mptcp_checksum = true;
+    let way = if draw.chance(0.25) { LinkId::PATHS[0] } else { further };
+    let on = Pick::Data(if draw.chance(0.2) { 0 } else { draw.log(1, 256 << 10) });
+    let at = draw.even(0, 1500) as u32;
+    place(case, way, to_server, Rule::once(on, Action::Alter(at)));
 }
 
 fn place(case: &mut Case, way: LinkId, to_server: bool, rule: Rule) {

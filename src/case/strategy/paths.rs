@@ -4,7 +4,7 @@ use super::draw::Draw;
 use super::{Group, Space, cost};
 use crate::case::{
     Case, Direction, Event, First, Happening, Host, Impairments, LinkId, Moment, PathManager, PmEndpoint, Protocol,
-    Rate, Topology,
+    Rate, Sysctl, Topology,
 };
 use crate::payload::Sender;
 use crate::seed::Seed;
@@ -168,6 +168,17 @@ fn kernel_knobs(case: &mut Case, draw: &mut Draw) {
     if draw.chance(0.08) {
         let server = case.server.host;
         knobs(case, server).join_initial = false;
+    }
+    for host in [case.client.host, case.server.host] {
+        if draw.chance(0.15) {
+            let (sysctl, values) = draw.pick(&[
+                (Sysctl::MptcpBlackholeTimeout, &[0, 1][..]),
+                (Sysctl::MptcpCloseTimeout, &[0, 1, 10]),
+                (Sysctl::MptcpSynRetransBeforeTcpFallback, &[3, 6]),
+            ]);
+            let value = draw.pick(values);
+            knobs(case, host).sysctls.insert(sysctl, value);
+        }
     }
 }
 
