@@ -203,6 +203,18 @@ pub struct HostStory {
     /// what nobody will ever free.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost_sockets: i64,
+    /// How many packets of its devices were captured, where somebody asked for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captured: Option<CaptureStory>,
+}
+
+/// What a capture has met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureStory {
+    /// How many packets there were.
+    pub packets: u64,
+    /// How many of them it has not kept.
+    pub missed: u64,
 }
 
 fn is_zero(number: &i64) -> bool {

@@ -67,7 +67,11 @@ fn every_mode_passes_and_leaves_captures_on_demand() {
             let folder = kept.path().to_str().expect("a name");
             let (code, told) = walk("host", &["-4", "-d", "0", "-l", "0", "-m", mode, "--capture", folder]);
             assert_eq!((code, count(&told, "not ok ")), (0, 0), "{mode}: {told}");
+            assert_eq!(count(&told, "# captured: "), 33, "{mode}: {told}");
+            let at_home = "1-1/ns1-ns1-MPTCP-MPTCP-10.0.1.1-12000-listener.pcapng";
+            assert!(kept.path().join(at_home).exists(), "{mode}: {told}");
             // The fourth transfer is the first one over a link.
+            assert!(kept.path().join("4-1/ns1-ns2-MPTCP-MPTCP-10.0.1.2-12000-connector.pcapng").exists());
             assert!(kept.path().join("4-1/ns1-ns2.pcapng").exists(), "{mode}: {told}");
         });
     }

@@ -3,6 +3,8 @@
 //! A folder holds `observation.json`; `sockets.txt`, the sockets of both ends as `ss -nitaM` shows them, where something
 //! went wrong; `counters.txt`, how much each counter grew, as `nstat` shows it; `faults.toml`, everything that a random stage
 //! did, as explicit faults by link and direction; and for each link its packet log as `ns1-ns2.log` (text) and `ns1-ns2.pcapng`.
+//! With `--capture` there are the packets of both ends' hosts, too, named as the kernel's selftest names its captures:
+//! `ns1-ns4-MPTCP-MPTCP-10.0.3.1-12000-listener.pcapng`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::capture::Recording;
 use crate::case::{Direction, Fault, LinkId};
 use crate::link::LinkLog;
 use crate::net::{counters, diag};
@@ -33,6 +36,8 @@ const SETTINGS: [&str; 6] =
 pub struct Evidence {
     /// The packets of each link.
     pub links: Vec<LinkLog>,
+    /// The packets of the hosts of both ends, where somebody asked for them.
+    pub recordings: Vec<Recording>,
 }
 
 /// What was done to single packets of one link.
@@ -77,6 +82,9 @@ impl Evidence {
             log.write_text(&path).map_err(at::<io::Error>(&path))?;
             let path = folder.join(format!("{}.pcapng", log.id));
             log.write_pcapng(&path).map_err(at::<io::Error>(&path))?;
+        }
+        for recording in &self.recordings {
+            recording.write(folder).map_err(at::<io::Error>(folder))?;
         }
         Ok(())
     }
@@ -151,7 +159,7 @@ mod tests {
         let socket = SocketState { protocol: "tcp".into(), state: "ESTAB".into(), ..SocketState::default() };
         seen.client.sockets.push(socket.clone());
         seen.hosts.entry(Host::Ns1).or_default().stalled_sockets.push(socket);
-        Evidence { links: Vec::new() }.write(folder.path(), &seen).unwrap();
+        Evidence { links: Vec::new(), recordings: Vec::new() }.write(folder.path(), &seen).unwrap();
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         let sockets = read(SOCKETS);
         assert!(sockets.contains("# ns1, when nothing moved any more\nNetid"), "{sockets}");

@@ -4,6 +4,7 @@
 //! It is the same in every world; [`world`](crate::world) decides where it runs. It runs in a process of its own that has
 //! a network namespace to itself, and takes down nothing but that process. It judges nothing.
 
+mod capture;
 mod events;
 mod run;
 mod settle;

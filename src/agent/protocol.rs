@@ -41,6 +41,9 @@ pub struct Errand {
     pub plant: Option<Plant>,
     /// Whether links without impairments are captured, too.
     pub capture: bool,
+    /// Whether all packets of the hosts of both ends are captured.
+    #[serde(default)]
+    pub capture_hosts: bool,
     /// Whether an agent that is nobody's to ask afterwards leaves evidence of every run, and not of findings alone.
     pub evidence: bool,
     /// Which device carries impaired links.

@@ -11,6 +11,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::Pid;
 
+use super::capture::{self, Capturing, Recording};
 use super::evidence::Evidence;
 use super::protocol::Errand;
 use super::settle::{self, Left};
@@ -70,6 +71,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
         .map_err(unable_or_trouble)?;
     let relay = Relay::start_with(case.seed, topology.take_wirings(), errand.plant == Some(Plant::TwoLosses))
         .map_err(trouble("start the links"))?;
+    let capturing = if errand.capture_hosts { capture::start(case, &topology)? } else { Vec::new() };
     let in_use = settle::in_use_at_rest(&topology, case)?;
     let built = Instant::now();
 
@@ -87,13 +89,18 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     // Before the relay closes its devices, whose counters go with them.
     let topology::Traffic { carried, drops: mut seen } = topology.traffic()?;
     let links = relay.stop();
+    let recordings: Vec<Recording> = capturing.into_iter().filter_map(Capturing::finish).collect();
     seen.extend(links.iter().flat_map(|log| log.trouble.clone()));
     seen.extend(transfer.trouble);
+    let mut hosts = hosts(case, &topology, transfer.stalled, left)?;
+    for recording in &recordings {
+        hosts.entry(recording.host()).or_default().captured = Some(recording.captured());
+    }
     let observation = Observation {
         end: transfer.end,
         client: transfer.client,
         server: transfer.server,
-        hosts: hosts(case, &topology, transfer.stalled, left)?,
+        hosts,
         links: links.iter().map(|log| (log.id, with_bytes(&log.story, carried.get(&log.id)))).collect(),
         events: transfer.events,
         trouble: seen,
@@ -107,7 +114,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
             exact: super::init::is_guest(),
         },
     };
-    Ok((observation, Evidence { links }))
+    Ok((observation, Evidence { links, recordings }))
 }
 
 /// What a link did, with what its devices counted.
@@ -257,7 +264,7 @@ fn hosts(
             let stalled_sockets = stalled.remove(&host).unwrap_or_default();
             let left_sockets = left.sockets.remove(&host).unwrap_or_default();
             let lost_sockets = left.lost.remove(&host).unwrap_or_default();
-            Ok((host, HostStory { counters, stalled_sockets, left_sockets, lost_sockets }))
+            Ok((host, HostStory { counters, stalled_sockets, left_sockets, lost_sockets, captured: None }))
         })
         .collect()
 }

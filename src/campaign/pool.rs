@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::Rules;
 use crate::case::Case;
+use crate::observation::CaptureStory;
 use crate::oracle::{Kind, Verdict};
 use crate::world::{World, WorldError};
 
@@ -67,6 +68,8 @@ pub struct Ran {
     pub kernel: String,
     /// The folder with its evidence, where it was kept.
     pub evidence: Option<PathBuf>,
+    /// What was captured at the hosts of both ends, where somebody asked for that.
+    pub captured: Option<CaptureStory>,
 }
 
 /// The workers. Dropping it abandons whatever still runs.
@@ -165,7 +168,12 @@ fn run(world: &dyn World, rules: Rules, case: &Case, keep: &Keep) -> Result<Ran,
         Some(judged) => judged,
         None => ((rules.judge)(case, &observation), None),
     };
-    Ok(Ran { verdict, kernel: observation.kernel, evidence })
+    let captured = observation
+        .hosts
+        .values()
+        .filter_map(|host| host.captured)
+        .reduce(|a, b| CaptureStory { packets: a.packets + b.packets, missed: a.missed + b.missed });
+    Ok(Ran { verdict, kernel: observation.kernel, evidence, captured })
 }
 
 impl Done {

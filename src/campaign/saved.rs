@@ -15,6 +15,7 @@ use super::rules::Rules;
 use super::shrink::{Failure, Limits, shrink};
 use super::store::{Place, StoreError, failed};
 use crate::case::Case;
+use crate::observation::CaptureStory;
 use crate::oracle::Verdict;
 use crate::report::{Event, Report};
 use crate::world::{World, WorldError};
@@ -63,6 +64,8 @@ pub struct Replayed {
     pub took: Duration,
     /// The folder of its evidence, where it was kept.
     pub evidence: Option<PathBuf>,
+    /// What was captured at the hosts of both ends, where somebody asked for that.
+    pub captured: Option<CaptureStory>,
 }
 
 impl Replay<'_> {
@@ -96,6 +99,7 @@ impl Replay<'_> {
                     verdict: done.verdict(),
                     unable: matches!(done.result, Err(WorldError::Unable(_))),
                     took: done.took,
+                    captured: done.result.as_ref().ok().and_then(|ran| ran.captured),
                     evidence: done.result.ok().and_then(|ran| ran.evidence),
                 });
                 told += 1;

@@ -226,6 +226,11 @@ pub struct Impairments {
     /// Packets that overtake those before them: they skip the delay.
     #[serde(skip_serializing_if = "is_default")]
     pub reorder: Option<Reorder>,
+    /// What a middlebox adds to the sequence numbers of what goes this way, modulo 2^32, as firewalls do that choose
+    /// initial numbers themselves. It takes as much from the acknowledgements that come the other way. A link that is
+    /// healed goes on doing so: no connection survives its end.
+    #[serde(skip_serializing_if = "is_default")]
+    pub renumber: u32,
     /// What a middlebox does to packets it picks. It loses, doubles and rewrites before the rate, and shifts last, as
     /// single faults do.
     #[serde(skip_serializing_if = "Vec::is_empty")]

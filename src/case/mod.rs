@@ -133,6 +133,12 @@ impl Case {
         link.is_impaired() && link.backend == Backend::UserSpace || self.events.iter().any(blocked)
     }
 
+    /// Whether all links on the way have the same MTU, so that no packet is too big for one of them.
+    pub fn has_one_mtu(&self) -> bool {
+        let mut mtus = self.path().into_iter().map(|id| self.link(id).mtu);
+        mtus.next().is_none_or(|first| mtus.all(|mtu| mtu == first))
+    }
+
     /// Whether the kernel's network emulator impairs a link.
     pub fn has_netem(&self) -> bool {
         self.links.values().any(|link| link.backend == Backend::Netem)

@@ -333,6 +333,9 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         }
         paths::path_managers(&mut case);
     }
+    if impaired && !boxes.is_empty() {
+        middlebox::renumber(&mut case);
+    }
     endpoints::spare_cookies(&mut case);
     // From here on the payload, which depends on what buffers and links let through, and what depends on the payload.
     let stall = on(Group::Pauses).then(|| endpoints::plan_stall(&mut case, on(Group::Buffers))).flatten();

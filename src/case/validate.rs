@@ -148,6 +148,12 @@ impl Check {
             self.within(&format!("links.{id}.mtu"), link.mtu, MTU);
             for direction in Direction::BOTH {
                 self.impairments(&format!("links.{id}.{direction}"), link.impairments(direction));
+                let holds = link.impairments(direction).renumber == 0 || case.has_one_mtu();
+                self.must(holds, &format!("links.{id}.{direction}.renumber"), || {
+                    "needs links of one MTU: what ICMP says of a packet too big is not renumbered, so its sender would \
+                     never know"
+                        .to_owned()
+                });
             }
         }
         self.netem(case);
@@ -442,6 +448,17 @@ mod tests {
     #[test]
     fn the_plainest_case_is_valid() {
         assert_eq!(Case::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn numbers_are_moved_where_no_packet_is_too_big() {
+        assert!(link_problems(|link| link.renumber = 5).is_empty());
+        let said = problems(|case| {
+            case.server.host = Host::Ns3;
+            case.links.entry(LinkId::Ns1Ns2).or_default().mtu = 1400;
+            case.links.entry(LinkId::Ns2Ns3).or_default().forward.renumber = 5;
+        });
+        assert!(said.len() == 1 && said[0].starts_with("links.ns2-ns3.forward.renumber needs"), "{said:?}");
     }
 
     #[test]

@@ -85,7 +85,8 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER", help_heading = "Running")]
     evidence: Option<PathBuf>,
 
-    /// Keep the evidence of every transfer in this folder, passed or not: captures of its links, sockets, counters
+    /// Keep the evidence of every transfer in this folder, passed or not: captures of both ends' hosts and of the links,
+    /// sockets, counters
     #[arg(short = 'c', long, value_name = "FOLDER", conflicts_with = "evidence", help_heading = "Running")]
     capture: Option<PathBuf>,
 
@@ -118,11 +119,12 @@ pub fn run(args: &Args) -> ExitCode {
     let begin = Instant::now();
     let before = matrix::preflight(terms.v4_only || args.classic);
     let before_took = begin.elapsed();
-    let opened = match args.world.open(Wishes { plant: args.plant, ..Wishes::default() }) {
-        Ok(opened) => opened,
-        Err(error @ OpenError::Flags(_)) => return exit::fail(exit::USAGE, error),
-        Err(error) => return unable(&error.to_string()),
-    };
+    let opened =
+        match args.world.open(Wishes { plant: args.plant, capture: args.capture.is_some(), ..Wishes::default() }) {
+            Ok(opened) => opened,
+            Err(error @ OpenError::Flags(_)) => return exit::fail(exit::USAGE, error),
+            Err(error) => return unable(&error.to_string()),
+        };
     told.ktap.begin(Some(legs.len() as u64 + 2));
     told.ktap.comment(&terms.to_string());
     told.ktap.comment(&format!("world {}, kernel {}", opened.world.name(), opened.world.kernel()));
@@ -194,10 +196,12 @@ impl Args {
         };
         let whole = replay.run(&mut |replayed| {
             let leg = &legs[replayed.case];
-            let details = match &replayed.evidence {
-                Some(folder) => vec![format!("evidence: {}", folder.display())],
-                None => Vec::new(),
-            };
+            let evidence = replayed.evidence.iter().map(|folder| format!("evidence: {}", folder.display()));
+            let captured = replayed
+                .captured
+                .iter()
+                .map(|of| format!("captured: {} packets, {} of them dropped by the capture", of.packets, of.missed));
+            let details = evidence.chain(captured).collect();
             told.test(&leg.name, outcome(replayed, &known), replayed.took, details);
         });
         told.ktap.finish();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::campaign::{Replay, Replayed, Rules};
 use crate::case::{Case, file, strategy};
 use crate::endpoint::plant::Plant;
+use crate::observation::CaptureStory;
 use crate::oracle::Kind;
 use crate::report::Event;
 use crate::seed::Seed;
@@ -53,7 +54,8 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER")]
     evidence: Option<PathBuf>,
 
-    /// Leave the evidence of every run in this folder, passed or not: captures, sockets, counters
+    /// Leave the evidence of every run in this folder, passed or not: captures of both ends' hosts and of the links,
+    /// sockets, counters
     #[arg(long, value_name = "FOLDER", conflicts_with = "evidence")]
     capture: Option<PathBuf>,
 
@@ -98,9 +100,15 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(world) => world,
         Err((code, error)) => return exit::fail(code, error),
     };
-    let opened = match world
-        .open_for(&cases, Wishes { plant: args.plant, check: args.check_determinism, ..Wishes::default() })
-    {
+    let opened = match world.open_for(
+        &cases,
+        Wishes {
+            plant: args.plant,
+            check: args.check_determinism,
+            capture: args.capture.is_some(),
+            ..Wishes::default()
+        },
+    ) {
         Ok(opened) => opened,
         Err(error) => return exit::fail(args.code(error.code()), error),
     };
@@ -132,6 +140,9 @@ pub fn run(args: &Args) -> ExitCode {
         });
         let mut count = Count::default();
         let ended = replay.run(&mut |replayed| {
+            if let Some(CaptureStory { packets, missed: missed @ 1.. }) = replayed.captured {
+                eprintln!("note: the captures of this run lack {missed} of {packets} packets");
+            }
             report.event(&event(&names[replayed.case], &cases[replayed.case], args.times, replayed));
             count.add(replayed);
         });

@@ -164,7 +164,7 @@ pub fn run(args: &Args) -> ExitCode {
 impl Args {
     fn wishes(&self) -> Wishes {
         let coverage = self.coverage || self.lcov.is_some();
-        Wishes { plant: self.plant, check: self.check_determinism, coverage }
+        Wishes { plant: self.plant, check: self.check_determinism, coverage, ..Wishes::default() }
     }
 
     /// Tells which lines were executed.

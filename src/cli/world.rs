@@ -52,6 +52,8 @@ pub struct Wishes {
     pub check: bool,
     /// The lines that the kernel executes are counted.
     pub coverage: bool,
+    /// All packets of the hosts of both ends are captured.
+    pub capture: bool,
 }
 
 /// A world that is open.
@@ -169,14 +171,20 @@ fn host(wishes: Wishes, why: String) -> Result<Opened, OpenError> {
     if wishes.check {
         return Err(OpenError::Flags("--check-determinism needs --world uml: in real time no run is like the last"));
     }
-    let world = HostWorld::new(HostOptions { plant: wishes.plant, ..HostOptions::default() })?;
+    let world =
+        HostWorld::new(HostOptions { plant: wishes.plant, capture_hosts: wishes.capture, ..HostOptions::default() })?;
     Ok(Opened { world: Arc::new(world), why, jobs: options::default_jobs(), coverage: None })
 }
 
 fn uml(kernel: Kernel, wishes: Wishes, why: String) -> Result<Opened, OpenError> {
     let coverage = wishes.coverage.then(|| Arc::new(Coverage::new()));
-    let options =
-        UmlOptions { plant: wishes.plant, check: wishes.check, coverage: coverage.clone(), ..UmlOptions::default() };
+    let options = UmlOptions {
+        plant: wishes.plant,
+        check: wishes.check,
+        coverage: coverage.clone(),
+        capture_hosts: wishes.capture,
+        ..UmlOptions::default()
+    };
     let world = UmlWorld::with(kernel.clone(), options)?;
     // A kernel that does not start here is better known now than from every case.
     world.boot()?;

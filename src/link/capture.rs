@@ -4,12 +4,11 @@
 //! and then, more often while much comes, and what did not fit into it is counted as missed. That loses nothing but a
 //! line in the log.
 
-use std::io::IoSliceMut;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::os::fd::OwnedFd;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{SockFilter, SockRef};
 
 use crate::case::Direction;
@@ -19,6 +18,7 @@ use super::engine::Remains;
 use super::identity::{Identifier, Identity};
 use super::log::{Log, Record, SNAP};
 use super::packet::{ETHERNET_HEADER, View};
+use super::seen::{self, Seen};
 use super::stage::{Fate, Nanos};
 
 /// How long a capture waits before it looks again, at least: while much comes.
@@ -32,9 +32,6 @@ const MUCH: u64 = 32;
 
 /// How much the socket is asked to hold, in bytes. An ordinary user gets less.
 const BUFFER: usize = 8 << 20;
-
-/// `sll_pkttype` of what the device sends (linux/if_packet.h).
-const PACKET_OUTGOING: u8 = 4;
 
 /// A packet socket that is emptied into a log.
 pub(super) struct Capture {
@@ -63,7 +60,7 @@ impl Capture {
             identifier: Identifier::for_capture(),
             identity: Identity::default(),
             log: Log::default(),
-            control: nix::cmsg_space!(nix::sys::time::TimeSpec),
+            control: seen::control(),
             next: BUSY,
             interval: BUSY,
             began,
@@ -104,18 +101,10 @@ impl Capture {
 
     /// One frame, as far as it fits into the buffer: its length, its direction and when the kernel saw it.
     fn receive(&mut self, buffer: &mut [u8]) -> Result<(usize, Direction, Nanos), Errno> {
-        let mut slices = [IoSliceMut::new(buffer)];
-        let message =
-            recvmsg::<LinkAddr>(self.socket.as_raw_fd(), &mut slices, Some(&mut self.control), MsgFlags::MSG_DONTWAIT)?;
-        let stamp = message.cmsgs()?.find_map(|message| match message {
-            ControlMessageOwned::ScmTimestampns(stamp) => Some(Duration::from(stamp)),
-            _ => None,
-        });
+        let Seen { length, outgoing, at, .. } = seen::receive(&self.socket, buffer, &mut self.control)?;
         let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at = stamp.and_then(|stamp| stamp.checked_sub(began)).unwrap_or_default();
-        let outgoing = message.address.is_some_and(|address| address.pkttype() == PACKET_OUTGOING);
         let direction = if outgoing { Direction::Forward } else { Direction::Backward };
-        Ok((message.bytes, direction, at.as_nanos() as Nanos))
+        Ok((length, direction, at.saturating_sub(began).as_nanos() as Nanos))
     }
 
     fn note(&mut self, frame: &[u8], direction: Direction, at: Nanos) {

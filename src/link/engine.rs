@@ -10,7 +10,7 @@ use super::identity::{Identifier, Identity};
 use super::log::{Log, Record};
 use super::packet::View;
 use super::pipeline::{self, Due, Pipeline};
-use super::rewrite::Rewritten;
+use super::rewrite::{Rewritten, renumber};
 use super::sabotage::TwoLosses;
 use super::stage::{Fate, Lost, Nanos, Parcel};
 
@@ -24,6 +24,8 @@ pub struct Engine {
     /// The names of the packet at hand.
     identity: Identity,
     lanes: [Pipeline; 2],
+    /// What is added to the sequence numbers of each direction. Within the link, numbers are those of their sender.
+    renumber: [u32; 2],
     log: Log,
     /// When the first packet came.
     first: Option<Nanos>,
@@ -51,6 +53,7 @@ impl Engine {
             identifier: Identifier::new(),
             identity: Identity::default(),
             lanes: Direction::BOTH.map(lane),
+            renumber: Direction::BOTH.map(|direction| link.impairments(direction).renumber),
             log: Log::default(),
             first: None,
             sabotage: None,
@@ -66,6 +69,7 @@ impl Engine {
     /// damaged, on at once; what has to wait is kept, and so is everything that comes of a packet that is rewritten.
     pub fn offer(&mut self, direction: Direction, now: Nanos, frame: &mut [u8]) -> usize {
         let first = *self.first.get_or_insert(now);
+        renumber::acknowledgement(frame, self.renumber[direction.reverse() as usize]);
         let view = View::of(frame);
         self.identifier.identify(direction, &view, frame, &mut self.identity);
         let lane = &mut self.lanes[direction as usize];
@@ -93,6 +97,7 @@ impl Engine {
         if fate.lost.is_some() {
             return 0;
         }
+        renumber::sequence(frame, self.renumber[direction as usize]);
         pipeline::damage(frame, &fate);
         let mut at_once = 0;
         for due in [Some(due), copy].into_iter().flatten() {
@@ -106,8 +111,9 @@ impl Engine {
     }
 
     /// Takes a packet that came at `now` and goes nowhere, because the link is blocked.
-    pub fn swallow(&mut self, direction: Direction, now: Nanos, frame: &[u8]) {
+    pub fn swallow(&mut self, direction: Direction, now: Nanos, frame: &mut [u8]) {
         self.first.get_or_insert(now);
+        renumber::acknowledgement(frame, self.renumber[direction.reverse() as usize]);
         let view = View::of(frame);
         self.identifier.identify(direction, &view, frame, &mut self.identity);
         let fate = Fate { lost: Some(Lost::By(BLOCK)), lost_for: 1, ..Fate::default() };
@@ -118,7 +124,8 @@ impl Engine {
     fn rewrite(&mut self, direction: Direction, now: Nanos, frame: &[u8], fate: &Fate, tag: u64) {
         let first = self.first.unwrap_or(now);
         let (due, copy) = fate.due();
-        let Rewritten { onward, back } = pipeline::rewrite(frame, fate, self.id);
+        let renumber = [direction, direction.reverse()].map(|way| self.renumber[way as usize]);
+        let Rewritten { onward, back } = pipeline::rewrite(frame, fate, self.id, renumber);
         let dues = [Some(due), copy].into_iter().flatten();
         let onward = dues.flat_map(|due| onward.iter().map(move |frame| (direction, first + due, frame)));
         let back = back.iter().map(|frame| (direction.reverse(), now, frame));
@@ -221,6 +228,26 @@ mod tests {
         let [onward, back] = carried(&mut engine(ruled(Pick::Syn, Action::Refuse)), &packets()[..1]);
         assert!(onward.is_empty());
         assert!(back.len() == 1 && View::of(&back[0]).segment.unwrap().flags.rst());
+    }
+
+    #[test]
+    fn numbers_are_moved_onward_and_moved_back_in_what_comes_back() {
+        let number = |frame: &[u8]| View::of(frame).segment.map(|it| (it.sequence, it.acknowledgement)).unwrap();
+        let moved = |rules| Impairments { renumber: 1000, rules, ..Impairments::default() };
+        let split = vec![Rule::always(Pick::Data(0), Action::Split(99))];
+        for (rules, expected) in [(vec![], vec![1099, 1100, 2548]), (split, vec![1099, 1100, 1200, 2548, 2648])] {
+            let [onward, _] = carried(&mut engine(moved(rules)), &packets());
+            assert_eq!(onward.iter().map(|frame| number(frame).0).collect::<Vec<_>>(), expected);
+        }
+        let mut engine = engine(moved(vec![]));
+        carried(&mut engine, &packets()[..1]);
+        let mut answer = sample::syn_ack(0, 1100).frame(Direction::Backward);
+        assert_eq!(engine.offer(Direction::Backward, 5, &mut answer), 1);
+        assert_eq!(number(&answer), (0, 100));
+        // A RST in the name of the receiver has the numbers that the sender knows.
+        let mut engine = self::engine(moved(vec![Rule::always(Pick::Syn, Action::Refuse)]));
+        let [_, back] = carried(&mut engine, &packets()[..1]);
+        assert_eq!(number(&back[0]), (0, 100));
     }
 
     #[test]

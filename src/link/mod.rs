@@ -12,6 +12,7 @@ pub mod rewrite;
 mod sabotage;
 #[cfg(test)]
 mod sample;
+pub mod seen;
 pub mod stage;
 mod trouble;
 

@@ -166,10 +166,13 @@ pub fn damage(frame: &mut [u8], fate: &Fate) {
     }
 }
 
-/// Rewrites `frame` as was decided, and then flips the bit that was decided on, in the first packet that goes on.
-pub fn rewrite(frame: &[u8], fate: &Fate, link: LinkId) -> Rewritten {
+/// Rewrites `frame` as was decided, adds `renumber` to the sequence numbers of what goes on and of what goes back, and then
+/// flips the bit that was decided on, in the first packet that goes on.
+pub fn rewrite(frame: &[u8], fate: &Fate, link: LinkId, renumber: [u32; 2]) -> Rewritten {
     let actions = fate.changes.iter().flatten().map(|change| change.action);
     let mut rewritten = rewrite::rewrite(frame, fate.lost.is_some(), actions);
+    rewritten.onward.iter_mut().for_each(|frame| rewrite::renumber::sequence(frame, renumber[0]));
+    rewritten.back.iter_mut().for_each(|frame| rewrite::renumber::sequence(frame, renumber[1]));
     if let (Some((bit, _)), Some(first)) = (fate.flip, rewritten.onward.first_mut())
         && let Some(bit) = corrupt::settle(bit, &View::of(first).flippable, link)
     {

@@ -311,7 +311,7 @@ impl Links {
                 Ok(length) => {
                     wire.fragile = self.control.fragile.load(Ordering::Acquire) & bit(wire.id) != 0;
                     if self.control.blocked.load(Ordering::Acquire) & bit(wire.id) != 0 {
-                        wire.engine.swallow(port.direction, now, &buffer[..length]);
+                        wire.engine.swallow(port.direction, now, &mut buffer[..length]);
                     } else {
                         wire.carry(port.direction, now, &mut buffer[..length]);
                     }

@@ -6,7 +6,7 @@ use crate::case::{Backend, Case, Direction, Fault, Impairments, Link, LinkId};
 
 /// `case` with what its links did at random as explicit faults: for each link and direction, loss, corruption,
 /// duplication, jitter, reordering and outages give way to the list in `faults` (forward, then backward). Delay, rate,
-/// MTU, offloads and the faults that the case already names stay. A link that `faults` leaves out did nothing at random. One
+/// numbering, MTU, offloads and the faults that the case already names stay. A link that `faults` leaves out did nothing at random. One
 /// whose backend is netem stays as it is: nobody knows what it did.
 pub fn explicit(case: &Case, faults: &BTreeMap<LinkId, [Vec<Fault>; 2]>) -> Case {
     let mut explicit = Case { finding: None, ..case.clone() };
@@ -25,6 +25,7 @@ pub fn explicit(case: &Case, faults: &BTreeMap<LinkId, [Vec<Fault>; 2]>) -> Case
             *impairments = Impairments {
                 delay: impairments.delay,
                 rate: impairments.rate,
+                renumber: impairments.renumber,
                 faults: named,
                 ..Impairments::default()
             };

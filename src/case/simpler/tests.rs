@@ -137,7 +137,8 @@ fn random_impairments_become_faults_but_delay_and_rate_stay() {
             let before = case.link(*id);
             assert_eq!((link.mtu, link.left, link.right), (before.mtu, before.left, before.right));
             for (now, before) in [(&link.forward, &before.forward), (&link.backward, &before.backward)] {
-                let kept = Impairments { delay: before.delay, rate: before.rate, ..Impairments::default() };
+                let Impairments { delay, rate, renumber, .. } = *before;
+                let kept = Impairments { delay, rate, renumber, ..Impairments::default() };
                 assert_eq!(&Impairments { faults: vec![], ..now.clone() }, &kept);
             }
         }

@@ -238,6 +238,7 @@ fn impairments(impairments: &Impairments) -> u128 {
     let faults = impairments.faults.iter().map(|fault| THING + action(fault.action));
     let rules = impairments.rules.iter().map(rule);
     thing(impairments.spare_handshake)
+        + thing(impairments.renumber != 0)
         + loss
         + outages.sum::<u128>()
         + probability(impairments.corrupt)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::draw::Draw;
 use crate::case::{
-    Action, Case, Direction, Impairments, LinkId, Pick, Protocol, Removal, Rule, Strip, TcpOption, Towards,
+    Action, Backend, Case, Direction, Impairments, LinkId, Pick, Protocol, Removal, Rule, Strip, TcpOption, Towards,
 };
 
 /// The share of impaired cases with a middlebox.
@@ -12,6 +12,9 @@ const SHARE: f64 = 0.18;
 
 /// The share of these in which nothing else impairs a link.
 const ALONE: f64 = 0.5;
+
+/// The share of impaired cases in which one moves sequence numbers.
+const RENUMBERS: f64 = 0.04;
 
 /// What a middlebox may be about.
 #[derive(Clone, Copy, PartialEq)]
@@ -55,6 +58,19 @@ pub(super) fn middlebox(case: &mut Case, sure: bool) {
     let path = case.path();
     let place = draw.pick(&path);
     impairments(case, place, direction).rules = rules;
+}
+
+/// Has a link of an impaired case move sequence numbers, now and then, or both ways.
+pub(super) fn renumber(case: &mut Case) {
+    let mut draw = Draw::new(case.seed, "renumber");
+    let place = draw.pick(&case.path());
+    if !draw.chance(RENUMBERS) || !case.has_one_mtu() || case.link(place).backend != Backend::UserSpace {
+        return;
+    }
+    for way in draw.pick(&[&[Direction::Forward][..], &[Direction::Backward], &Direction::BOTH]) {
+        let least = draw.pick(&[1, 1 << 16, 0x7fff_ff00, 0xffff_0000]);
+        impairments(case, place, *way).renumber = draw.even(least, u64::from(u32::MAX)) as u32;
+    }
 }
 
 fn impairments(case: &mut Case, id: LinkId, direction: Direction) -> &mut Impairments {

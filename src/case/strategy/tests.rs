@@ -407,6 +407,7 @@ fn a_share_of_impaired_cases_has_a_middlebox_and_every_kind_is_met() {
         met.when(rule(|it| matches!(it, Late(_))), "hold");
         met.when(rule(|it| matches!(it, Reset(_))), "reset");
         met.when(rule(|it| matches!(it, Alter(_))), "alter");
+        met.when(ways(&case).any(|way| way.renumber != 0), "renumber");
     }
     met.at_least(5);
     assert!((0.2..0.3).contains(&met.share("middlebox")), "{}", met.share("middlebox"));

@@ -17,6 +17,7 @@ pub(crate) fn unable(impairments: &Impairments) -> Option<(&'static str, &'stati
         (impairments.spare_handshake, "spare_handshake", "netem cannot tell packets of a handshake"),
         (matches!(impairments.loss, Some(Loss::Cells { .. })), "loss.cells", "netem cannot tell cells"),
         (!impairments.outages.is_empty(), "outages", "netem has none"),
+        (impairments.renumber != 0, "renumber", "netem rewrites nothing"),
         (!impairments.rules.is_empty(), "rules", "netem cannot tell what a packet carries"),
         (!impairments.faults.is_empty(), "faults", "netem cannot tell one packet from another"),
     ];
@@ -109,6 +110,7 @@ mod tests {
             forward(|at| at.spare_handshake = true),
             forward(|at| at.loss = Some(Loss::Cells { probability: 0.1, carriages: 1 })),
             forward(|at| at.jitter = Some(Jitter::Uniform(Duration::from_secs(3)))),
+            forward(|at| at.renumber = 7),
         ] {
             assert_eq!(refused.len(), 1, "{refused:?}");
         }

@@ -8,6 +8,7 @@ mod alter;
 mod clamp;
 mod layout;
 mod mark;
+pub mod renumber;
 mod reset;
 mod split;
 mod strip;

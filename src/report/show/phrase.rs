@@ -164,7 +164,7 @@ pub fn offloads(offloads: &Offloads) -> Option<String> {
 pub fn impairments(impairments: &Impairments) -> Vec<String> {
     let Impairments { spare_handshake, loss, outages, corrupt, duplicate, rate, delay, jitter, reorder, .. } =
         impairments;
-    let Impairments { rules, faults, .. } = impairments;
+    let Impairments { renumber, rules, faults, .. } = impairments;
     let chance = |name: &str, chance: f64| (chance > 0.0).then(|| format!("{name} {}", percent(chance)));
     let all = [
         loss.as_ref().map(self::loss),
@@ -175,6 +175,7 @@ pub fn impairments(impairments: &Impairments) -> Vec<String> {
         late(*delay, jitter.as_ref()),
         reorder.as_ref().map(self::reorder),
         spare_handshake.then(|| "handshake spared".to_owned()),
+        (*renumber != 0).then(|| format!("sequence numbers moved by {renumber}")),
         (!rules.is_empty()).then(|| list(rules.iter().map(middlebox::rule))),
         (!faults.is_empty()).then(|| count(faults.len() as u64, "fault")),
     ];

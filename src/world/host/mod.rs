@@ -34,13 +34,15 @@ pub struct HostOptions {
     pub plant: Option<Plant>,
     /// Whether links without impairments are captured for the evidence, too.
     pub capture: bool,
+    /// Whether all packets of the hosts of both ends are captured, too.
+    pub capture_hosts: bool,
     /// Which device carries impaired links.
     pub carrier: CarrierChoice,
 }
 
 impl Default for HostOptions {
     fn default() -> HostOptions {
-        HostOptions { plant: None, capture: true, carrier: CarrierChoice::Auto }
+        HostOptions { plant: None, capture: true, capture_hosts: false, carrier: CarrierChoice::Auto }
     }
 }
 
@@ -104,6 +106,7 @@ impl World for HostWorld {
             cpus: slot.cpus().to_vec(),
             plant: self.options.plant,
             capture: self.options.capture,
+            capture_hosts: self.options.capture_hosts,
             evidence: false,
             carrier: self.options.carrier,
             coverage: false,

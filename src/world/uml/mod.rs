@@ -65,6 +65,8 @@ pub struct UmlOptions {
     pub coverage: Option<Arc<Coverage>>,
     /// Whether each case runs twice, and has to be the same run both times.
     pub check: bool,
+    /// Whether all packets of the hosts of both ends are captured for the evidence, too, in a run of their own.
+    pub capture_hosts: bool,
 }
 
 impl Default for UmlOptions {
@@ -76,6 +78,7 @@ impl Default for UmlOptions {
             agent: None,
             coverage: None,
             check: false,
+            capture_hosts: false,
         }
     }
 }
@@ -171,9 +174,13 @@ impl UmlWorld {
 
     /// Runs a case on a fresh kernel. `evidence`: whatever it shows, else for a finding alone.
     fn run_once(&self, case: &Case, evidence: bool) -> Result<Run, WorldError> {
+        self.run_errand(&self.errand(case, evidence))
+    }
+
+    fn run_errand(&self, errand: &Errand) -> Result<Run, WorldError> {
+        let case = &errand.case;
         let folder = case_folder()?;
-        let errand =
-            serde_json::to_vec(&self.errand(case, evidence)).map_err(|error| WorldError::Trouble(error.to_string()))?;
+        let errand = serde_json::to_vec(errand).map_err(|error| WorldError::Trouble(error.to_string()))?;
         write(&folder.path().join(init::ERRAND), &errand)?;
         let end = self.start(folder.path(), case.seed, self.cpu_limit(case))?;
 
@@ -242,6 +249,19 @@ impl UmlWorld {
         Ok(again)
     }
 
+    /// Leaves captures of the hosts of both ends in `place`, and notes in `observation` what they met.
+    ///
+    /// They are of a run of their own: a packet that a capture has, too, is not merged with others in a queue of the kernel, so
+    /// what lies there may not show. The packets are the same.
+    fn capture_hosts(&self, case: &Case, place: &Path, observation: &mut Observation) -> Result<(), WorldError> {
+        let run = self.run_errand(&Errand { capture_hosts: true, ..self.errand(case, true) })?;
+        evidence::hand_over(&run.evidence(), place).map_err(|error| WorldError::Trouble(error.to_string()))?;
+        for (host, story) in run.observation.hosts {
+            observation.hosts.entry(host).or_default().captured = story.captured;
+        }
+        Ok(())
+    }
+
     fn errand(&self, case: &Case, evidence: bool) -> Errand {
         Errand {
             case: case.clone(),
@@ -250,6 +270,7 @@ impl UmlWorld {
             plant: self.options.plant,
             // What is captured wakes the agent up, so a run without would be another run.
             capture: true,
+            capture_hosts: false,
             evidence,
             carrier: self.options.carrier,
             coverage: self.options.coverage.is_some(),
@@ -285,6 +306,10 @@ impl World for UmlWorld {
                 run = self.again(case, &run)?;
             }
             run.complete()?;
+            if self.options.capture_hosts {
+                // First: what both runs leave is that of the run itself.
+                self.capture_hosts(case, &place, &mut run.observation)?;
+            }
             evidence::hand_over(&run.evidence(), &place).map_err(|error| WorldError::Trouble(error.to_string()))?;
         }
         Ok(run.observation)

@@ -92,6 +92,7 @@ fn direction_steps(way: Way, impairments: &Impairments, steps: &mut Steps) {
     off(Phase::Field, ".jitter", |at| at.jitter = None);
     off(Phase::Field, ".reorder", |at| at.reorder = None);
     off(Phase::Field, ".spare_handshake", |at| at.spare_handshake = false);
+    off(Phase::Field, ".renumber", |at| at.renumber = 0);
     off(Phase::Kind, ".jitter", |at| {
         if let Some(Jitter::Normal(spread)) = at.jitter {
             at.jitter = Some(Jitter::Uniform(spread));
