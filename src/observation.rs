@@ -258,6 +258,9 @@ pub struct LinkStory {
     pub touched: u64,
     /// How late the latest packet left, against its due time.
     pub lateness: Duration,
+    /// What stands for the packets that are kept: SHA-256 of when each came, which way it went, and its bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub digest: String,
 }
 
 /// How long the parts of a run took.

@@ -238,6 +238,9 @@ impl Drive<'_> {
         let verdict = done.verdict();
         let unable = matches!(done.result, Err(WorldError::Unable(_))) && !self.tally.has_judged();
         self.tally.count(&verdict);
+        if let Some(print) = done.result.as_ref().ok().and_then(|ran| ran.print.as_ref()) {
+            self.tally.print(flight.index, print);
+        }
         self.report.event(&Event::CaseDone {
             index: flight.index,
             seed: flight.seed,

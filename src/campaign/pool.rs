@@ -13,9 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 use super::Rules;
 use crate::case::Case;
-use crate::observation::CaptureStory;
+use crate::observation::{CaptureStory, Observation};
 use crate::oracle::{Kind, Verdict};
 use crate::world::{World, WorldError};
 
@@ -70,6 +72,8 @@ pub struct Ran {
     pub evidence: Option<PathBuf>,
     /// What was captured at the hosts of both ends, where somebody asked for that.
     pub captured: Option<CaptureStory>,
+    /// What stands for all that was seen, where the same case is always the same run.
+    pub print: Option<[u8; 32]>,
 }
 
 /// The workers. Dropping it abandons whatever still runs.
@@ -168,12 +172,19 @@ fn run(world: &dyn World, rules: Rules, case: &Case, keep: &Keep) -> Result<Ran,
         Some(judged) => judged,
         None => ((rules.judge)(case, &observation), None),
     };
+    let print = world.is_exact().then(|| print(&observation));
     let captured = observation
         .hosts
         .values()
         .filter_map(|host| host.captured)
         .reduce(|a, b| CaptureStory { packets: a.packets + b.packets, missed: a.missed + b.missed });
-    Ok(Ran { verdict, kernel: observation.kernel, evidence, captured })
+    Ok(Ran { verdict, kernel: observation.kernel, evidence, captured, print })
+}
+
+/// SHA-256 of an observation: counters, packets and times.
+fn print(observation: &Observation) -> [u8; 32] {
+    let text = serde_json::to_vec(observation).expect("an observation is plain data with texts for keys");
+    Sha256::digest(text).into()
 }
 
 impl Done {

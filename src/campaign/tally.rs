@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use sha2::{Digest, Sha256};
+
 use crate::oracle::{Kind, Verdict};
 use crate::report::{Bug, Stopped, Summary};
 use crate::seed::Seed;
@@ -18,6 +20,8 @@ pub const EARLY_TROUBLE: u64 = 20;
 pub struct Tally {
     summary: Summary,
     begin: Instant,
+    /// What stands for all runs so far.
+    prints: Option<u64>,
 }
 
 impl Tally {
@@ -36,8 +40,16 @@ impl Tally {
             known: Vec::new(),
             skipped_for: None,
             first_trouble: None,
+            digest: None,
         };
-        Tally { summary, begin: Instant::now() }
+        Tally { summary, begin: Instant::now(), prints: None }
+    }
+
+    /// Takes what stands for the run of the `index`-th case into what stands for all of them, in whatever order they end.
+    pub fn print(&mut self, index: u64, print: &[u8; 32]) {
+        let hash = Sha256::new().chain_update(index.to_le_bytes()).chain_update(print).finalize();
+        let one = hash.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        self.prints = Some(self.prints.unwrap_or(0) ^ one);
     }
 
     /// Counts a case with this verdict.
@@ -112,6 +124,7 @@ impl Tally {
     pub fn finish(mut self, stopped: Stopped, abandoned: u64) -> Summary {
         self.summary.stopped = stopped;
         self.summary.abandoned = abandoned;
+        self.summary.digest = self.prints.map(|prints| format!("{prints:#018x}"));
         self.summary.seconds = self.begin.elapsed().as_secs_f64();
         self.summary
     }

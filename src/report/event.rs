@@ -224,6 +224,10 @@ pub struct Summary {
     /// What the first trouble was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_trouble: Option<String>,
+    /// What stands for every packet, counter and time of all cases, where the same case is always the same run: the same
+    /// cases on the same kernel have the same digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// One bug: all findings with the same signature.

@@ -127,6 +127,7 @@ fn summary() -> Summary {
         known: vec![Bug { note: Some("reported".to_owned()), ..bug(Kind::Stalled, "stalled: both wait", 2) }],
         skipped_for: Some("the kernel has no BBR".to_owned()),
         first_trouble: Some("the agent of this case was killed by signal 9".to_owned()),
+        digest: Some("0x0123456789abcdef".to_owned()),
     }
 }
 

@@ -89,6 +89,9 @@ fn finished(summary: &Summary) -> String {
     if let Some(reason) = &summary.skipped_for {
         text.push_str(&format!("{} skipped; the first: {reason}\n", counted(summary.count(Kind::Skip), "case")));
     }
+    if let Some(digest) = &summary.digest {
+        text.push_str(&format!("digest {digest}\n"));
+    }
     let unsure = if summary.abandoned == 0 { String::new() } else { format!(", {} abandoned", summary.abandoned) };
     text.push_str(&match &summary.stopped {
         Stopped::Failed(reason) => format!("stopped: {reason}"),

@@ -33,6 +33,45 @@ fn the_same_seed_draws_the_same_cases_whatever_the_workers_do() {
     assert_eq!(seeds(3)[&5], Seed(7).child(5));
 }
 
+/// A world in which the same case is always the same run.
+struct Exact(Arc<dyn World>);
+
+impl World for Exact {
+    fn name(&self) -> &'static str {
+        "exact"
+    }
+
+    fn is_exact(&self) -> bool {
+        true
+    }
+
+    fn run(&self, case: &Case, keep: &dyn Fn(&Observation) -> Option<PathBuf>) -> Result<Observation, WorldError> {
+        self.0.run(case, keep)
+    }
+}
+
+#[test]
+fn a_digest_stands_for_all_that_the_cases_showed_in_whatever_order_they_ended() {
+    let digest = |jobs, odd: Option<u64>| {
+        let folder = tempfile::tempdir().unwrap();
+        let does = move |case: &Case, _| match odd {
+            Some(odd) if case.seed == Seed(7).child(odd) => Does::Skip,
+            _ => Does::Pass,
+        };
+        let mut campaign = campaign(folder.path(), 40, Arc::new(Exact(FakeWorld::new(does))));
+        campaign.options.jobs = jobs;
+        run(&campaign).0.digest.expect("an exact world has one")
+    };
+    let plain = digest(1, None);
+    assert_eq!(digest(7, None), plain);
+    let (third, fourth) = (digest(1, Some(3)), digest(7, Some(4)));
+    assert!(third != plain && fourth != plain && third != fourth, "{plain} {third} {fourth}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let inexact = campaign(folder.path(), 2, FakeWorld::new(|_, _| Does::Pass));
+    assert_eq!(run(&inexact).0.digest, None);
+}
+
 #[test]
 fn a_bug_that_shows_a_hundred_times_is_one_finding_with_a_count() {
     let folder = tempfile::tempdir().unwrap();

@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use sha2::{Digest, Sha256};
+
 use crate::case::{Direction, Fault, LinkId, Packet};
 use crate::observation::LinkStory;
 
@@ -167,6 +169,21 @@ impl Log {
         self.packets - (self.head.len() + self.tail.len()) as u64
     }
 
+    /// Of all packets that are kept, in hexadecimal digits: empty where there is none.
+    fn digest(&self) -> String {
+        if self.head.is_empty() {
+            return String::new();
+        }
+        let mut hash = Sha256::new();
+        for record in self.head.iter().chain(&self.tail) {
+            hash.update(record.at.to_le_bytes());
+            hash.update([record.direction as u8]);
+            hash.update(record.length.to_le_bytes());
+            hash.update(record.frame());
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     fn record(&mut self, number: u64) -> Option<&mut Record> {
         if number < HEAD as u64 {
             return self.head.get_mut(number as usize);
@@ -213,6 +230,7 @@ impl LinkLog {
             lost: log.lost,
             touched: log.touched,
             lateness: Duration::from_nanos(log.lateness),
+            digest: log.digest(),
             // Told by the devices, not by the log.
             ..LinkStory::default()
         };
