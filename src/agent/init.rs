@@ -19,9 +19,10 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
 use super::command::{self, ORDER, OUTCOME, Order};
 use super::protocol::{Errand, Reply};
 use super::{coverage, run};
+use crate::net::sysctl;
 use crate::oracle::{Expectation, judge};
 use crate::seed::Seed;
-use crate::sys::uml;
+use crate::sys::{heap, uml};
 
 /// The variable that a guest's kernel gives its init: what tells it from the first process of a container.
 pub const VARIABLE: &str = "WHITEWATER_GUEST";
@@ -103,7 +104,9 @@ fn live() -> Result<(), InitError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed("read the errand")(error)),
     };
+    heap::share();
     stir(errand.case.seed)?;
+    fix_limits()?;
     watch_over(&errand)?;
     println!("{BEGINS}");
     let reply = match run::run(&errand) {
@@ -187,6 +190,18 @@ fn stir(seed: Seed) -> Result<(), InitError> {
     }
     let device = File::options().write(true).open("/dev/random").map_err(failed("open /dev/random"))?;
     uml::credit_entropy(device, data).map_err(failed("credit entropy to /dev/random"))
+}
+
+/// What a kernel derives from its memory, as one with 256 MiB has it: so the size of a guest's memory changes no case.
+/// Its namespaces take it over. `thash_entries=` of the command line is for the rest.
+const LIMITS: [(&str, &str); 3] = [
+    ("net.ipv4.tcp_mem", "2892 3857 5784"),
+    ("net.ipv4.tcp_rmem", "4096 131072 1975136"),
+    ("net.ipv4.tcp_wmem", "4096 16384 1975136"),
+];
+
+fn fix_limits() -> Result<(), InitError> {
+    LIMITS.iter().try_for_each(|(key, value)| sysctl::set(key, value)).map_err(failed("set limits"))
 }
 
 /// Starts the thread that ends the guest where the agent itself hangs. Virtual time races while everyone sleeps, so it is

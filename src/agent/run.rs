@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -20,7 +19,7 @@ use crate::case::{Case, Host};
 use crate::copier::Progress;
 use crate::endpoint::plant::Plant;
 use crate::endpoint::{self, Rendezvous, endpoint_of};
-use crate::link::Relay;
+use crate::link::{Relay, RelayOptions};
 use crate::net::{NetError, counters, features};
 use crate::observation::{End, Happened, HostStory, LinkStory, Observation, SocketState, Story, Timings};
 use crate::oracle::Expectation;
@@ -69,8 +68,8 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     let start = Instant::now();
     let mut topology = topology::build(case, &topology::Options { capture: errand.capture, carrier: errand.carrier })
         .map_err(unable_or_trouble)?;
-    let relay = Relay::start_with(case.seed, topology.take_wirings(), errand.plant == Some(Plant::TwoLosses))
-        .map_err(trouble("start the links"))?;
+    let how = RelayOptions { batches: super::init::is_guest(), sabotage: errand.plant == Some(Plant::TwoLosses) };
+    let relay = Relay::start_with(case.seed, topology.take_wirings(), how).map_err(trouble("start the links"))?;
     let capturing = if errand.capture_hosts { capture::start(case, &topology)? } else { Vec::new() };
     let in_use = settle::in_use_at_rest(&topology, case)?;
     let built = Instant::now();
@@ -162,29 +161,34 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
     let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
         .map_err(|errno| RunError::Trouble(format!("eventfd: {errno}")))?;
     let progress = [Progress::default(), Progress::default()];
-    let (ended, ends) = std::sync::mpsc::channel();
+    let ends = watch::Ends::new().map_err(|errno| RunError::Trouble(format!("eventfd: {errno}")))?;
     let (for_client, for_server) = Rendezvous::pair();
     let switch = events::Switch::default();
     events::downs(case).into_iter().for_each(|link| relay.may_go_down(link));
 
     std::thread::scope(|scope| {
         let spawn = |side, progress, rendezvous| {
-            let ended = ended.clone();
-            let stop = stop.as_fd();
+            let (ended, stop) = (ends.one(), stop.as_fd());
             scope.spawn(move || endpoint_thread(errand, topology, side, stop, progress, rendezvous, ended))
         };
         let server = spawn(payload::Sender::Server, &progress[1], for_server);
         let client = spawn(payload::Sender::Client, &progress[0], for_client);
-        drop(ended);
-        let events = scope.spawn(|| {
-            events::Stage { case, topology, relay, progress: [&progress[0], &progress[1]], switch: &switch }.run()
+        // Most cases have none.
+        let events = (!case.events.is_empty()).then(|| {
+            scope.spawn(|| {
+                events::Stage { case, topology, relay, progress: [&progress[0], &progress[1]], switch: &switch }.run()
+            })
         });
-        progress.iter().for_each(|progress| progress.watched_by(events.thread().clone()));
+        for (events, progress) in events.iter().flat_map(|events| progress.iter().map(move |one| (events, one))) {
+            progress.watched_by(events.thread().clone());
+        }
         let healing = RefCell::new(Vec::new());
         let (end, silence) = watch::watch(&ends, [&progress[0], &progress[1]], &expectation, || {
             relay.heal();
             healing.borrow_mut().extend(topology.heal(case).err().map(|error| error.to_string()));
-            switch.heal(events.thread());
+            if let Some(events) = &events {
+                switch.heal(events.thread());
+            }
         });
         let mut trouble = healing.into_inner();
         let mut stalled = BTreeMap::new();
@@ -195,9 +199,11 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
             }
             stop.write(1).map_err(|errno| RunError::Trouble(format!("eventfd: {errno}")))?;
         }
-        switch.stop(events.thread());
         let panicked = |_| (Vec::new(), vec!["the events panicked".into()]);
-        let (happened, failed) = events.join().unwrap_or_else(panicked);
+        let (happened, failed) = events.map_or_else(Default::default, |events| {
+            switch.stop(events.thread());
+            events.join().unwrap_or_else(panicked)
+        });
         trouble.extend(failed);
         let mut story = |name: &str, thread: std::thread::ScopedJoinHandle<'_, Result<Story, String>>| {
             let result = thread.join().unwrap_or_else(|_| Err("panicked".into()));
@@ -220,7 +226,7 @@ fn endpoint_thread(
     stop: BorrowedFd<'_>,
     progress: &Progress,
     rendezvous: Rendezvous,
-    ended: Sender<()>,
+    ended: watch::Ending<'_>,
 ) -> Result<Story, String> {
     let case = &errand.case;
     let host = endpoint_of(case, side).host;
@@ -231,8 +237,7 @@ fn endpoint_thread(
     };
     let story =
         endpoint::run(&endpoint::Errand { case, side, address, stop, progress, plant: errand.plant }, rendezvous);
-    // The watcher may be gone already where it has given up: then nobody waits for this.
-    let _ = ended.send(());
+    drop(ended);
     Ok(story)
 }
 

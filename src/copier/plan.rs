@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::case::Chunks;
+use crate::case::{Chunks, Pattern};
 use crate::seed::Seed;
 
 /// Everything that a copier is to do.
@@ -44,6 +44,14 @@ impl Default for Plan {
             seed: Seed::default(),
             name: "copier",
         }
+    }
+}
+
+impl Plan {
+    /// Whether it rests anywhere: where not, it does not matter what time it is.
+    pub fn has_rests(&self) -> bool {
+        let rests = |chunks: &Chunks| !chunks.pauses.is_empty() || matches!(chunks.pattern, Pattern::Bursts { .. });
+        !self.pause.is_zero() || rests(&self.write) || rests(&self.read)
     }
 }
 

@@ -27,6 +27,10 @@ const BUSY: Nanos = 2_000_000;
 /// How long it waits at the most: while nothing comes.
 const IDLE: Nanos = 128_000_000;
 
+/// The same in virtual time: most packets come while it stands still, and a look costs more than they do.
+const BUSY_VIRTUAL: Nanos = 32_000_000;
+const IDLE_VIRTUAL: Nanos = 512_000_000;
+
 /// How many packets at once are much.
 const MUCH: u64 = 32;
 
@@ -43,13 +47,16 @@ pub(super) struct Capture {
     /// When to look next, and how long after that.
     next: Nanos,
     interval: Nanos,
+    /// The shortest and the longest.
+    intervals: [Nanos; 2],
     /// When the relay started, on the clock that stamps packets.
     began: SystemTime,
 }
 
 impl Capture {
-    /// Captures from `socket`, which is bound to the device at the left end of a link.
-    pub fn new(socket: OwnedFd, began: SystemTime) -> Capture {
+    /// Captures from `socket`, which is bound to the device at the left end of a link; `in_virtual` time or not.
+    pub fn new(socket: OwnedFd, began: SystemTime, in_virtual: bool) -> Capture {
+        let intervals = if in_virtual { [BUSY_VIRTUAL, IDLE_VIRTUAL] } else { [BUSY, IDLE] };
         // Each of these makes the log better; it is a log without them, too.
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &BUFFER)
             .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &BUFFER));
@@ -61,8 +68,9 @@ impl Capture {
             identity: Identity::default(),
             log: Log::default(),
             control: seen::control(),
-            next: BUSY,
-            interval: BUSY,
+            next: intervals[0],
+            interval: intervals[0],
+            intervals,
             began,
         }
     }
@@ -78,7 +86,8 @@ impl Capture {
             return 0;
         }
         let packets = self.drain();
-        self.interval = if packets > MUCH { BUSY } else { (self.interval * 2).min(IDLE) };
+        let [busy, idle] = self.intervals;
+        self.interval = if packets > MUCH { busy } else { (self.interval * 2).min(idle) };
         self.next = now + self.interval;
         packets
     }

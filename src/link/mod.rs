@@ -1,5 +1,6 @@
 //! Links at work: what carries the packets of a link, and what is done to them on the way.
 
+mod batch;
 mod capture;
 pub mod engine;
 pub mod identity;
@@ -18,7 +19,7 @@ mod trouble;
 
 pub use identity::CELL;
 pub use log::LinkLog;
-pub use relay::Relay;
+pub use relay::{Relay, RelayOptions};
 
 use std::os::fd::OwnedFd;
 

@@ -17,15 +17,20 @@ use crate::case::{Direction, Host, LinkId};
 use crate::seed::Seed;
 use crate::sys;
 
+use super::batch::{Batches, Exchanged, Reads};
 use super::capture::Capture;
 use super::engine::Engine;
 use super::log::{LinkLog, Parts};
+use super::packet::ETHERNET_HEADER;
 use super::stage::Nanos;
 use super::trouble::Troubles;
 use super::{Carrier, Wiring};
 
 /// How many frames are read from one device before the others, and the queues, have their turn.
 const BUDGET: usize = 64;
+
+/// How many times in a row devices are read in batches before the queues have their turn.
+const ROUNDS: usize = 8;
 
 /// The largest frame there is: a TAP device or a packet socket without offloads yields far smaller ones.
 const MAX_FRAME: usize = 1 << 16;
@@ -44,6 +49,17 @@ pub struct Relay {
     /// Wakes the thread up.
     wake: PipeWriter,
     thread: Option<JoinHandle<Vec<LinkLog>>>,
+}
+
+/// How links work.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RelayOptions {
+    /// Frames go many at a time where the kernel can do that, and the time is looked at once for all of them: for virtual
+    /// time, which stands still meanwhile, and where system calls are dear.
+    pub batches: bool,
+    /// The links err on purpose: for tests of the tester.
+    #[doc(hidden)]
+    pub sabotage: bool,
 }
 
 /// What the thread and its owner share.
@@ -69,19 +85,18 @@ impl Relay {
     /// # Errors
     /// No pipe or no thread is to be had.
     pub fn start(seed: Seed, wirings: Vec<Wiring>) -> io::Result<Relay> {
-        Relay::start_with(seed, wirings, false)
+        Relay::start_with(seed, wirings, RelayOptions::default())
     }
 
-    /// As [`Relay::start`], with links that err on purpose where `sabotage` says so: for tests of the tester.
-    #[doc(hidden)]
-    pub fn start_with(seed: Seed, wirings: Vec<Wiring>, sabotage: bool) -> io::Result<Relay> {
+    /// As [`Relay::start`], in a particular way.
+    pub fn start_with(seed: Seed, wirings: Vec<Wiring>, options: RelayOptions) -> io::Result<Relay> {
         let (woken, wake) = io::pipe()?;
         let control = Arc::new(Control::default());
         let shared = Arc::clone(&control);
         let began = (Instant::now(), SystemTime::now());
         let thread = std::thread::Builder::new()
             .name("links".to_owned())
-            .spawn(move || Links::new(seed, wirings, sabotage, began, shared).run(woken))?;
+            .spawn(move || Links::new(seed, wirings, options, began, shared).run(woken))?;
         Ok(Relay { control, wake, thread: Some(thread) })
     }
 
@@ -158,6 +173,10 @@ struct Links {
     captures: Vec<(LinkId, Option<Capture>)>,
     began: (Instant, SystemTime),
     control: Arc<Control>,
+    /// Where frames go many at a time.
+    batches: Option<Batches>,
+    /// There: the time when the thread last woke up.
+    last: Option<Nanos>,
 }
 
 /// An end of a wire that is still polled.
@@ -166,13 +185,10 @@ struct Port {
     /// Where the frames go that are read here.
     direction: Direction,
     ready: bool,
-}
-
-impl Port {
-    /// The host that sends here.
-    fn host(&self, id: LinkId) -> Host {
-        sender(id, self.direction)
-    }
+    /// Whether anything can be read from it any more.
+    alive: bool,
+    /// How many frames the last batch brought.
+    brought: usize,
 }
 
 /// The host that sends into a link in this direction.
@@ -187,22 +203,23 @@ impl Links {
     fn new(
         seed: Seed,
         wirings: Vec<Wiring>,
-        sabotage: bool,
+        options: RelayOptions,
         began: (Instant, SystemTime),
         control: Arc<Control>,
     ) -> Links {
+        let longest = wirings.iter().map(|wiring| usize::from(wiring.link.mtu) + ETHERNET_HEADER).max();
         let (mut wires, mut captures) = (Vec::new(), Vec::new());
         for Wiring { id, link, carrier } in wirings {
             let mut wire = |left, right, sockets| {
                 let mut engine = Engine::new(seed, id, &link);
-                if sabotage {
+                if options.sabotage {
                     engine.sabotage();
                 }
                 wires.push(Wire { id, engine, left, right, sockets, fragile: false, troubles: Troubles::default() });
             };
             match carrier {
                 Carrier::Veth { capture } => {
-                    captures.push((id, capture.map(|socket| Capture::new(socket, began.1))));
+                    captures.push((id, capture.map(|socket| Capture::new(socket, began.1, options.batches))));
                 }
                 Carrier::Tap { left, right } => wire(left, right, false),
                 Carrier::Packet { left, right } => {
@@ -212,7 +229,11 @@ impl Links {
                 }
             }
         }
-        Links { wires, captures, began, control }
+        // Packet sockets fill up, and then each frame has to wait for its turn.
+        let batched = options.batches && !wires.is_empty() && wires.iter().all(|wire| !wire.sockets);
+        // Without, everything is as well, but slower.
+        let batches = longest.filter(|_| batched).and_then(|longest| Batches::new(longest).ok());
+        Links { wires, captures, began, control, batches, last: None }
     }
 
     fn now(&self) -> Nanos {
@@ -224,7 +245,9 @@ impl Links {
         // Without this, timers end up to 50 us late. They then do so, and the log says it.
         let _ = nix::sys::prctl::set_timerslack(1);
         let mut ports: Vec<Port> = (0..self.wires.len())
-            .flat_map(|wire| Direction::BOTH.map(|direction| Port { wire, direction, ready: false }))
+            .flat_map(|wire| {
+                Direction::BOTH.map(|direction| Port { wire, direction, ready: false, alive: true, brought: 0 })
+            })
             .collect();
         let mut buffer = vec![0; MAX_FRAME];
         let mut healed = false;
@@ -249,7 +272,13 @@ impl Links {
             if ports.iter().any(|port| port.ready) {
                 // All that waits now came by now. A clock read for each frame would cost a guest as much as the frame.
                 let now = self.now();
-                ports.retain_mut(|port| !std::mem::take(&mut port.ready) || self.pump(port, now, &mut buffer));
+                if let Some(mut batches) = self.batches.take() {
+                    self.last = Some(now);
+                    self.pump_all(&mut ports, now, &mut batches);
+                    self.batches = Some(batches);
+                } else {
+                    ports.retain_mut(|port| !std::mem::take(&mut port.ready) || self.pump(port, now, &mut buffer));
+                }
             }
         }
         self.finish()
@@ -258,10 +287,15 @@ impl Links {
     /// Sends what is due, and looks at captures where it is time to. Says how long nothing more is to be done, where that
     /// is bounded.
     fn turn(&mut self) -> Option<Nanos> {
+        let last = self.last.take();
         self.next()?;
-        let now = self.now();
-        for wire in &mut self.wires {
-            wire.flush(now);
+        let now = last.unwrap_or_else(|| self.now());
+        match self.batches.take() {
+            Some(mut batches) => {
+                self.flush_all(now, &mut batches);
+                self.batches = Some(batches);
+            }
+            None => self.wires.iter_mut().for_each(|wire| wire.flush(now)),
         }
         for capture in self.captures.iter_mut().filter_map(|(_, capture)| capture.as_mut()) {
             self.control.packets.fetch_add(capture.look(now), Ordering::Relaxed);
@@ -300,15 +334,7 @@ impl Links {
                 break true;
             }
             match nix::unistd::read(wire.source(port.direction), buffer) {
-                Ok(0) => {
-                    wire.troubles.add(&format!(
-                        "link {}: the device of {} has been closed",
-                        wire.id,
-                        port.host(wire.id)
-                    ));
-                    break false;
-                }
-                Ok(length) => {
+                Ok(length) if length > 0 => {
                     wire.fragile = self.control.fragile.load(Ordering::Acquire) & bit(wire.id) != 0;
                     if self.control.blocked.load(Ordering::Acquire) & bit(wire.id) != 0 {
                         wire.engine.swallow(port.direction, now, &mut buffer[..length]);
@@ -317,20 +343,114 @@ impl Links {
                     }
                     packets += 1;
                 }
-                Err(Errno::EAGAIN) => break true,
                 Err(Errno::EINTR) => {}
-                // A packet socket tells once that its device went down.
-                Err(Errno::ENETDOWN) if self.control.fragile.load(Ordering::Acquire) & bit(wire.id) != 0 => break true,
-                Err(errno) => {
-                    let (id, host) = (wire.id, port.host(wire.id));
-                    wire.troubles
-                        .add(&format!("link {id}: cannot read from the device of {host}: {}", describe(errno)));
-                    break false;
+                ended => {
+                    let fragile = self.control.fragile.load(Ordering::Acquire) & bit(wire.id) != 0;
+                    break wire.is_alive(port.direction, ended, fragile);
                 }
             }
         };
         self.control.packets.fetch_add(packets, Ordering::Relaxed);
         alive
+    }
+
+    /// Reads frames from all ports that are ready, which all come at `now`, lets the links decide, and sends on what need
+    /// not wait: what one batch has brought is written in one call with the reads of the next.
+    fn pump_all(&mut self, ports: &mut Vec<Port>, now: Nanos, batches: &mut Batches) {
+        for round in 0..=ROUNDS {
+            let ready: Vec<usize> = match round {
+                // What still waits is found by the next poll.
+                ROUNDS => Vec::new(),
+                _ => (0..ports.len()).filter(|place| ports[*place].ready).collect(),
+            };
+            if ready.is_empty() && batches.is_empty() {
+                break;
+            }
+            let counts: Vec<usize> =
+                ready.iter().map(|place| Batches::count(ports[*place].brought, ready.len())).collect();
+            let devices = ready.iter().map(|place| (ports[*place].wire, ports[*place].direction)).zip(&counts);
+            let read = self.exchange(batches, &devices.map(|(from, count)| (from, *count)).collect::<Vec<_>>());
+            let mut slots = (0..).zip(read);
+            for (place, count) in ready.into_iter().zip(counts) {
+                let port = &mut ports[place];
+                let wire = &mut self.wires[port.wire];
+                let fragile = self.control.fragile.load(Ordering::Acquire) & bit(wire.id) != 0;
+                let blocked = self.control.blocked.load(Ordering::Acquire) & bit(wire.id) != 0;
+                (port.brought, wire.fragile) = (0, fragile);
+                for (slot, result) in slots.by_ref().take(count) {
+                    match result {
+                        Ok(length) if length > 0 => {
+                            port.brought += 1;
+                            if batches.is_cut(length) {
+                                let text = format!("link {}: a frame longer than its MTU came", wire.id);
+                                wire.troubles.add(&text);
+                            }
+                            let frame = batches.frame(slot, length);
+                            if blocked {
+                                wire.engine.swallow(port.direction, now, frame);
+                                continue;
+                            }
+                            for _ in 0..wire.engine.offer(port.direction, now, frame) {
+                                batches.send(port.wire, port.direction, slot, length);
+                            }
+                        }
+                        Err(Errno::EINTR) => {}
+                        // All that are behind it ended alike: nothing comes while they are carried out.
+                        ended if port.ready => {
+                            port.ready = false;
+                            port.alive = wire.is_alive(port.direction, ended, fragile);
+                        }
+                        _ => {}
+                    }
+                }
+                self.control.packets.fetch_add(port.brought as u64, Ordering::Relaxed);
+            }
+        }
+        ports.retain_mut(|port| {
+            port.ready = false;
+            port.alive
+        });
+    }
+
+    /// Sends what is due.
+    fn flush_all(&mut self, now: Nanos, batches: &mut Batches) {
+        for (place, wire) in self.wires.iter_mut().enumerate() {
+            for direction in Direction::BOTH {
+                while let Some(due) = wire.engine.due(direction, now) {
+                    batches.send_kept(place, direction, due.frame);
+                }
+            }
+        }
+        if !batches.is_empty() {
+            self.exchange(batches, &[]);
+        }
+    }
+
+    /// One call: writes what waits, and reads so many times from each of these ends. What each read came to.
+    fn exchange(&mut self, batches: &mut Batches, from: &[((usize, Direction), usize)]) -> Vec<Result<usize, Errno>> {
+        let wires = &self.wires;
+        let reads = from.iter().map(|&((wire, way), count)| Reads { device: wires[wire].source(way), count });
+        let mut unsent = Vec::new();
+        let Exchanged { read, kept } = batches.exchange(
+            |one| wires[one.wire].source(one.direction.reverse()),
+            &reads.collect::<Vec<_>>(),
+            |one, frame, result| {
+                if result != Ok(frame.len()) {
+                    unsent.push((one.wire, one.direction, frame.to_vec(), result));
+                }
+            },
+        );
+        for (wire, direction, frame, result) in unsent {
+            match result {
+                // Alone, it may take its time.
+                Err(Errno::EAGAIN | Errno::EINTR) => self.wires[wire].send(direction, &frame),
+                result => self.wires[wire].has_sent(direction, &frame, result),
+            }
+        }
+        for (wire, direction, frame) in kept {
+            self.wires[wire].engine.recycle(direction, frame);
+        }
+        read
     }
 
     /// What each link leaves behind.
@@ -363,6 +483,23 @@ impl Wire {
         }
     }
 
+    /// Whether more can be read from a device where the last read brought nothing; tells where not. `fragile`: it may be
+    /// down.
+    fn is_alive(&mut self, direction: Direction, ended: Result<usize, Errno>, fragile: bool) -> bool {
+        let (id, host) = (self.id, sender(self.id, direction));
+        match ended {
+            Err(Errno::EAGAIN) => return true,
+            // A packet socket tells once that its device went down.
+            Err(Errno::ENETDOWN) if fragile => return true,
+            Ok(_) => self.troubles.add(&format!("link {id}: the device of {host} has been closed")),
+            Err(errno) => {
+                let text = format!("link {id}: cannot read from the device of {host}: {}", describe(errno));
+                self.troubles.add(&text);
+            }
+        }
+        false
+    }
+
     /// Sends what is due.
     fn flush(&mut self, now: Nanos) {
         for direction in Direction::BOTH {
@@ -383,6 +520,11 @@ impl Wire {
                 result => break result,
             }
         };
+        self.has_sent(direction, frame, result);
+    }
+
+    /// Tells where a frame was lost.
+    fn has_sent(&mut self, direction: Direction, frame: &[u8], result: Result<usize, Errno>) {
         let why = match result {
             Ok(length) if length == frame.len() => return,
             // A device that is down (drivers/net/tun.c, tun_get_user; net/packet/af_packet.c, packet_snd).
@@ -436,125 +578,4 @@ fn describe(errno: Errno) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::net::UnixDatagram;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::case::{Action, Fault, Impairments, Link, Packet};
-    use crate::link::sample;
-
-    /// A link between two ends that deal in whole frames, as devices do.
-    fn link(link: Link) -> (UnixDatagram, UnixDatagram, Relay) {
-        let pair = || {
-            let (ours, theirs) = UnixDatagram::pair().unwrap();
-            theirs.set_nonblocking(true).unwrap();
-            ours.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-            (ours, OwnedFd::from(theirs))
-        };
-        let ((ours_left, left), (ours_right, right)) = (pair(), pair());
-        let wiring = Wiring { id: LinkId::Ns1Ns2, link, carrier: Carrier::Tap { left, right } };
-        (ours_left, ours_right, Relay::start(Seed(1), vec![wiring]).unwrap())
-    }
-
-    fn receive(end: &UnixDatagram) -> Vec<u8> {
-        let mut buffer = [0; MAX_FRAME];
-        let length = end.recv(&mut buffer).expect("a frame arrives");
-        buffer[..length].to_vec()
-    }
-
-    fn fault(packet: Packet, carriage: u32, action: Action) -> Fault {
-        Fault { flow: 0, packet, carriage, action }
-    }
-
-    #[test]
-    fn frames_cross_in_both_directions_and_are_counted() {
-        let (left, right, relay) = link(Link::default());
-        let (there, back) =
-            (sample::syn(1).frame(Direction::Forward), sample::syn_ack(1, 2).frame(Direction::Backward));
-        left.send(&there).unwrap();
-        assert_eq!(receive(&right), there);
-        right.send(&back).unwrap();
-        assert_eq!(receive(&left), back);
-        let logs = relay.stop();
-        assert_eq!((logs[0].story.packets, logs[0].story.lost, logs[0].story.touched), (2, 0, 0));
-        assert_eq!(logs[0].trouble, [""; 0]);
-    }
-
-    #[test]
-    fn what_faults_say_happens_to_the_packets_they_name() {
-        let late = Action::Late(Duration::from_secs(3600));
-        let faults = vec![
-            fault(Packet::Cell(0), 0, Action::Drop),
-            fault(Packet::Cell(1), 0, Action::Duplicate),
-            fault(Packet::Cell(2), 0, late),
-        ];
-        let forward = Impairments { faults: faults.clone(), delay: Duration::from_millis(5), ..Impairments::default() };
-        let (left, right, relay) = link(Link { forward, ..Link::default() });
-        let frames: Vec<Vec<u8>> = [sample::syn(0)]
-            .into_iter()
-            .chain((0..4).map(|cell| sample::data(1 + cell * 1448, 1, 1448)))
-            .map(|sample| sample.frame(Direction::Forward))
-            .collect();
-        for frame in &frames {
-            left.send(frame).unwrap();
-        }
-        let mut arrived: Vec<Vec<u8>> = (0..4).map(|_| receive(&right)).collect();
-        relay.heal();
-        arrived.push(receive(&right));
-        let expected: Vec<Vec<u8>> = [0, 2, 2, 4, 3].map(|index: usize| frames[index].clone()).to_vec();
-        assert_eq!(arrived, expected);
-        let logs = relay.stop();
-        assert_eq!((logs[0].story.lost, logs[0].story.touched), (1, 2));
-        assert_eq!(logs[0].faults(Direction::Forward), faults);
-    }
-
-    #[test]
-    fn healing_lets_everything_leave_at_once() {
-        let forward = Impairments { delay: Duration::from_secs(3600), ..Impairments::default() };
-        let (left, right, relay) = link(Link { forward, ..Link::default() });
-        let first = sample::syn(1).frame(Direction::Forward);
-        left.send(&first).unwrap();
-        while relay.packets() < 1 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        relay.heal();
-        assert_eq!(receive(&right), first);
-        let second = sample::syn(9).frame(Direction::Forward);
-        left.send(&second).unwrap();
-        assert_eq!(receive(&right), second);
-    }
-
-    #[test]
-    fn a_device_that_is_full_for_a_while_loses_nothing() {
-        let (left, right, relay) = link(Link::default());
-        let frames = 500;
-        let sent = std::thread::spawn(move || {
-            for cell in 0..frames {
-                left.send(&sample::data(1 + cell * 1448, 1, 1448).frame(Direction::Forward)).unwrap();
-            }
-            left
-        });
-        for cell in 0..frames {
-            assert_eq!(receive(&right), sample::data(1 + cell * 1448, 1, 1448).frame(Direction::Forward));
-        }
-        drop(sent.join().unwrap());
-        assert_eq!(relay.stop()[0].trouble, [""; 0]);
-    }
-
-    #[test]
-    fn a_device_that_takes_no_frame_is_trouble() {
-        let (left, right, relay) = link(Link::default());
-        drop(right);
-        left.send(&sample::syn(1).frame(Direction::Forward)).unwrap();
-        while relay.packets() < 1 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let logs = relay.stop();
-        assert!(
-            logs[0].trouble[0].contains("a frame was lost at the device of ns2: ECONNREFUSED"),
-            "{:?}",
-            logs[0].trouble
-        );
-    }
-}
+mod tests;

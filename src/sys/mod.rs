@@ -1,7 +1,9 @@
 //! Every `unsafe` of the crate, each with its reason. Nothing here knows what a case is.
 #![allow(unsafe_code)]
 
+pub mod aio;
 pub mod ethtool;
+pub mod heap;
 pub mod map;
 pub mod packet;
 pub mod process;

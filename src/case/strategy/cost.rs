@@ -18,6 +18,10 @@ const PACKETS: u64 = 8_000;
 /// How many one direction of any other case may need: most bugs want a circumstance, not megabytes, and of these cases a
 /// second sees several for each large one.
 const USUAL_PACKETS: u64 = PACKETS / 8;
+/// How many calls one chunk pattern of a large case may need.
+const CALLS: u64 = 8_192;
+/// And that of any other case.
+const USUAL_CALLS: u64 = CALLS / 8;
 /// The share of large cases.
 const LARGE_SHARE: f64 = 1.0 / 8.0;
 /// How many packets may be expected to be lost.
@@ -42,8 +46,7 @@ pub(super) fn payload_limit(case: &Case, sender: Sender) -> u64 {
         Sender::Server => case.client_direction().reverse(),
     };
     let segment = segment(case, from, to);
-    let large = Draw::new(case.seed, "large").chance(LARGE_SHARE);
-    let mut limit = segment * if large { PACKETS } else { USUAL_PACKETS };
+    let mut limit = segment * if is_large(case) { PACKETS } else { USUAL_PACKETS };
     limit = limit.min(window_limit(case, from, to));
     let through = |links: &[LinkId]| {
         let both = links.iter().flat_map(|id| [(*id, direction, 1.0), (*id, direction.reverse(), 0.5)]);
@@ -56,6 +59,16 @@ pub(super) fn payload_limit(case: &Case, sender: Sender) -> u64 {
         limit = limit.min(*best).min(worst.saturating_mul(WORST_WAY));
     }
     limit
+}
+
+/// How many calls one chunk pattern of `case` may need. In a guest, a call costs more than a packet.
+pub(super) fn calls_limit(case: &Case) -> u64 {
+    if is_large(case) { CALLS } else { USUAL_CALLS }
+}
+
+/// Whether this is one of the large cases.
+fn is_large(case: &Case) -> bool {
+    Draw::new(case.seed, "large").chance(LARGE_SHARE)
 }
 
 /// The ways that packets may take from the client to the server, each with its links.

@@ -13,8 +13,6 @@ use crate::payload::Sender;
 const SIZES: [u64; 12] = [0, 1, 2, 4095, 4096, 4097, 8191, 8192, 8193, 65535, 65536, 65537];
 /// SO_SNDBUF and SO_RCVBUF where something changes: the kernel's minimum, about a segment, its defaults.
 const BUFFERS: [u64; 10] = [1, 1152, 2304, 4608, 8192, 16384, 32768, 65536, 131072, 212992];
-/// The most calls that one chunk pattern may need.
-const CALLS: u64 = 8_192;
 /// The most bytes of one call.
 const WHOLE: u64 = 65_536;
 /// How long all pauses of one pattern may take together.
@@ -136,7 +134,8 @@ pub(super) fn chunks(case: &mut Case) {
                 // A call below the low-water mark may have to wait for the acknowledgement of the one before it.
                 let waits =
                     write && endpoint(case, who).options.notsent_lowat.is_some_and(|bytes| bytes < WHOLE as u32);
-                let calls = if waits { CALLS.min(cost::rounds(case)) } else { CALLS };
+                let calls = cost::calls_limit(case);
+                let calls = if waits { calls.min(cost::rounds(case)) } else { calls };
                 let chunks = Chunks { pattern: pattern(&mut draw, bytes, calls, segment), pauses: Vec::new() };
                 *(if write { &mut endpoint(case, who).write } else { &mut endpoint(case, who).read }) = chunks;
             }

@@ -18,11 +18,19 @@ use nix::sys::signal::Signal;
 
 use super::usage::Usage;
 use crate::agent::init;
+use crate::case::Case;
 use crate::seed::Seed;
 use crate::sys::uml;
 
-/// The memory of a case's guest, in MiB. Another size is another run: the kernel derives limits from it.
-pub(super) const MEMORY: u32 = 256;
+/// The memory of a usual case's guest, in MiB: the kernel takes note of every page as it boots, so more is slower. What it
+/// derives from this is set by [`init`] and here.
+const MEMORY: u32 = 128;
+/// That of a large case, and of any on a kernel that checks itself.
+const MEMORY_LARGE: u32 = 256;
+/// How many bytes of payload a usual case has at most: twice over, captured at both ends, they leave room.
+const USUAL: u64 = 4 << 20;
+/// How large the table of connections is, and with it how many may be in TIME-WAIT: what 256 MiB give.
+const CONNECTIONS: &str = "thash_entries=2048";
 /// When every guest's clock starts, in nanoseconds since 1970: 14 November 2023, 22:13:20 UTC.
 const BEGINNING: &str = "time-travel-start=1700000000000000000";
 /// The descriptor at which a kernel finds its init.
@@ -39,6 +47,12 @@ const ASLEEP: Duration = Duration::from_secs(60);
 /// The share of the CPU time that a guest's programs have at most where it is their kernel that computes for ever: one
 /// part in so many.
 const PROGRAMS_SHARE: u32 = 50;
+
+/// How much memory the guest of `case` has, in MiB.
+pub(super) fn memory(case: &Case, debug: bool) -> u32 {
+    let payload = case.client.payload.saturating_add(case.server.payload).saturating_mul(case.rounds.count.into());
+    if debug || payload > USUAL { MEMORY_LARGE } else { MEMORY }
+}
 
 /// How a kernel's process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +107,7 @@ impl Launch<'_> {
             .args(["time-travel=inf-cpu", BEGINNING, "seccomp=on"])
             // Kernels of the same folder are told apart by a name that is drawn; it lies in the case folder alone.
             .arg("uml_dir=/proc/self/cwd/")
-            .args(["console=tty0", "con=null", "con0=null,fd:1", "loglevel=5"])
+            .args(["console=tty0", "con=null", "con0=null,fd:1", "loglevel=5", CONNECTIONS])
             .args(
                 (CONSOLES..).zip(1..).take(self.consoles.len()).map(|(fd, number)| format!("con{number}=null,fd:{fd}")),
             )
@@ -209,6 +223,15 @@ mod tests {
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn large_cases_and_kernels_that_check_themselves_get_more_memory() {
+        let mut case = Case::default();
+        (case.client.payload, case.server.payload) = (USUAL / 2, USUAL / 2);
+        assert_eq!((memory(&case, false), memory(&case, true)), (MEMORY, MEMORY_LARGE));
+        case.rounds.count = 2;
+        assert_eq!(memory(&case, false), MEMORY_LARGE);
+    }
 
     /// Looks once a second while the kernel and the programs get so many milliseconds each time.
     fn watched(kernel: u64, programs: u64) -> (u64, Option<Ended>) {

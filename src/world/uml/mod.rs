@@ -36,7 +36,6 @@ use crate::agent::protocol::{Errand, Reply};
 use crate::case::{Case, KernelProgram};
 use crate::endpoint::plant::Plant;
 use crate::observation::{End, Observation};
-use crate::seed::Seed;
 use crate::topology::CarrierChoice;
 pub use command::CommandEnd;
 use coverage::{Coverage, CoverageError};
@@ -153,7 +152,7 @@ impl UmlWorld {
     pub fn boot(&self) -> Result<(), WorldError> {
         let folder = case_folder()?;
         let limit = self.cpu_limit(&Case::default());
-        match self.start(folder.path(), Seed(0), limit)? {
+        match self.start(folder.path(), &Case::default(), limit)? {
             Ended::Exited(status) if status.code() == Some(init::DONE.into()) => Ok(()),
             end => Err(lost(end, &console_of(folder.path())?)),
         }
@@ -182,7 +181,7 @@ impl UmlWorld {
         let folder = case_folder()?;
         let errand = serde_json::to_vec(errand).map_err(|error| WorldError::Trouble(error.to_string()))?;
         write(&folder.path().join(init::ERRAND), &errand)?;
-        let end = self.start(folder.path(), case.seed, self.cpu_limit(case))?;
+        let end = self.start(folder.path(), case, self.cpu_limit(case))?;
 
         let console = console_of(folder.path())?;
         let complaints = console::complaints(&console);
@@ -209,12 +208,13 @@ impl UmlWorld {
         self.options.cpu_limit.unwrap_or_else(|| hang::cpu_limit(case, self.kernel.manifest.debug))
     }
 
-    /// Runs a kernel on a case folder.
-    fn start(&self, folder: &Path, seed: Seed, limit: Duration) -> Result<Ended, WorldError> {
+    /// Runs the kernel of a case on its folder.
+    fn start(&self, folder: &Path, case: &Case, limit: Duration) -> Result<Ended, WorldError> {
         let slot = self.slots.take(1);
         let program = self.kernel.program();
         let cpu = slot.cpus().first().copied();
-        let (agent, memory, consoles) = (self.agent.as_fd(), launch::MEMORY, Vec::new());
+        let (agent, consoles, seed) = (self.agent.as_fd(), Vec::new(), case.seed);
+        let memory = launch::memory(case, self.kernel.manifest.debug);
         self.launch(&Launch { program: &program, agent, folder, cpu, seed, memory, consoles }, limit)
     }
 
