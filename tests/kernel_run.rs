@@ -34,6 +34,15 @@ fn long_output_comes_whole_and_a_background_process_holds_nothing_up() {
 }
 
 #[test]
+fn lines_are_counted_on_a_kernel_that_counts_alone() {
+    if common::kernel().is_none() {
+        return;
+    }
+    let (code, _, told) = run(&["kernel", "run", "--coverage", "--", "true"], std::path::Path::new("."));
+    assert!(code == 3 && told.contains("whitewater kernel build --coverage"), "{code}: {told}");
+}
+
+#[test]
 fn time_is_virtual_and_a_run_is_the_same_each_time() {
     if common::kernel().is_none() {
         return;

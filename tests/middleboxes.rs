@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::asking::sure;
 use common::{passes_everywhere, seen_everywhere};
 use whitewater::case::{
-    Action, Case, Direction, Host, LinkId, Pick, Protocol, Removal, Rule, Strip, TcpOption, Towards,
+    Action, Case, Direction, Host, LinkId, Outage, Pick, Protocol, Rate, Removal, Rule, Strip, TcpOption, Towards,
 };
 use whitewater::observation::Observation;
 
@@ -132,4 +132,33 @@ fn a_dropped_fin_is_sent_again_and_a_held_packet_comes_late() {
     passes_everywhere(&case(Protocol::Tcp, Direction::Backward, rule), |seen| {
         assert!(seen.timings.transfer >= late, "{:?}", seen.timings);
     });
+}
+
+#[test]
+fn segments_that_end_the_data_are_lost_by_number_and_sent_again() {
+    for (skip, times) in [(0, 2), (1, 1)] {
+        let rule = Rule { skip, times: Some(times), ..Rule::always(Pick::DataFin, Action::Drop) };
+        passes_everywhere(&case(Protocol::Mptcp, Direction::Forward, rule), |seen| {
+            let lost = seen.links[&LinkId::Ns1Ns2].lost;
+            assert!(lost == u64::from(times) || skip > 0 && lost <= 1, "{skip} {times}: {lost}");
+            assert_eq!((seen.server.received, seen.server.end_of_stream), (PAYLOAD, true));
+        });
+    }
+}
+
+#[test]
+fn what_a_link_swallows_for_a_while_comes_once_it_is_healed() {
+    let healed = Duration::from_millis(300);
+    for protocol in [Protocol::Tcp, Protocol::Mptcp] {
+        let mut case = case(protocol, Direction::Forward, Rule::always(Pick::Data(0), Action::Mark));
+        let outage = Outage { from: Duration::from_millis(1), to: healed };
+        let forward = &mut case.links.entry(LinkId::Ns1Ns2).or_default().forward;
+        forward.rules.clear();
+        // Slow enough for the outage to come midway.
+        (forward.outages, forward.rate) = (vec![outage], Some(Rate { kbit: 20_000, queue: 1000 }));
+        passes_everywhere(&case, |seen| {
+            assert!(seen.links[&LinkId::Ns1Ns2].lost > 0, "{protocol}");
+            assert!(seen.timings.transfer >= healed, "{protocol}: {:?}", seen.timings);
+        });
+    }
 }

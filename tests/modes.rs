@@ -2,9 +2,10 @@
 
 mod common;
 
+use common::asking::sure;
 use whitewater::case::{
-    Address, Case, Change, Family, Host, Io, Leave, Manner, Protocol, Receiving, Rounds, Sending, SocketOption, Sysctl,
-    Way,
+    Address, Case, Change, Family, Host, Io, Leave, LinkId, Manner, Pattern, Protocol, Rate, Receiving, Rounds,
+    Sending, SocketOption, Sysctl, Way,
 };
 use whitewater::observation::Observation;
 use whitewater::payload::Sender;
@@ -35,7 +36,28 @@ fn every_way_to_send_and_receive_works_over_tcp_and_mptcp() {
                 let refused = &seen.client.refused_options;
                 let may = send == Sending::Zerocopy && protocol == Protocol::Mptcp;
                 assert!(refused.is_empty() || may && refused.len() == 1, "{protocol} {send}: {refused:?}");
-                assert!(!seen.client.calls.is_empty(), "{protocol} {send} {receive}");
+                let sent = match send {
+                    Sending::Send => None,
+                    Sending::Gather => Some("sendmsg"),
+                    Sending::Sendfile => Some("sendfile"),
+                    Sending::Splice => Some("splice to the socket"),
+                    Sending::Mmap => Some("send from a mapping"),
+                    Sending::Zerocopy if protocol == Protocol::Mptcp => None,
+                    Sending::Zerocopy => Some("zerocopy completed"),
+                };
+                let received: &[&str] = match receive {
+                    Receiving::Recv | Receiving::Scatter | Receiving::WaitAll => {
+                        &["recvmsg", "TCP_INQ", "SO_TIMESTAMPNS"]
+                    }
+                    Receiving::SaveWithPeek | Receiving::SaveAfterPeek => &["peek", "recvmsg", "TCP_INQ"],
+                    Receiving::Splice => &["splice from the socket"],
+                };
+                for story in [&seen.client, &seen.server] {
+                    for name in sent.iter().chain(received) {
+                        let calls = story.calls.get(*name).copied().unwrap_or(0);
+                        assert!(calls > 0, "{protocol} {send} {receive}: no {name} in {:?}", story.calls);
+                    }
+                }
             });
         }
     }
@@ -166,5 +188,43 @@ fn options_change_on_the_way() {
             assert_eq!(seen.client.refused_options, Vec::<String>::new());
             assert_eq!(seen.client.calls.get("options changed"), Some(&3));
         });
+    }
+}
+
+#[test]
+fn a_smaller_segment_means_more_of_them() {
+    for protocol in BOTH {
+        let mut case = case(protocol, protocol, 0);
+        case.client.payload = 100_000;
+        case.client.options.maxseg = Some(200);
+        common::passes_everywhere(&case, |seen| {
+            assert!(counter(seen, Host::Ns1, "Tcp.OutSegs") > 100_000 / 200, "{protocol}");
+        });
+    }
+}
+
+#[test]
+fn who_waits_for_many_bytes_is_woken_less_often() {
+    for protocol in BOTH {
+        let reads = |lowest: Option<u32>| {
+            let mut case = case(protocol, protocol, 0);
+            case.client.payload = 200_000;
+            case.client.write.pattern = Pattern::Fixed(1000);
+            case.links.entry(LinkId::Ns1Ns2).or_default().forward.rate = Some(Rate { kbit: 10_000, queue: 1000 });
+            case.server.io.inq = true;
+            case.server.options.rcvlowat = lowest;
+            case
+        };
+        for world in common::worlds() {
+            sure(world, || {
+                let calls = |lowest| {
+                    let seen = world.run(&reads(lowest), &|_| None).expect("the case runs");
+                    assert_eq!(seen.server.received, 200_000);
+                    seen.server.calls["recvmsg"]
+                };
+                let (eager, patient) = (calls(None), calls(Some(20_000)));
+                assert!(2 * patient < eager, "{protocol}: {eager} reads, {patient} of at least 20000 bytes");
+            });
+        }
     }
 }

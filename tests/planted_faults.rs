@@ -12,6 +12,9 @@ use common::asking::sure;
 use whitewater::case::{
     Action, Case, Endpoint, Fault, Host, Impairments, Jitter, Link, LinkId, Loss, Packet, Receiving, file,
 };
+use whitewater::endpoint::feature::Feature;
+use whitewater::endpoint::plant::Plant;
+use whitewater::payload::Sender;
 use whitewater::seed::Seed;
 use whitewater::world::World;
 
@@ -168,6 +171,26 @@ fn a_peek_that_repeats_itself_is_met_by_those_who_peek() {
         let ends = [&found.case.client, &found.case.server];
         assert!(ends.iter().any(|end| peeks.contains(&end.io.receive)), "{:?}", found.case);
     });
+}
+
+#[test]
+fn a_fault_of_one_way_option_or_ending_is_met_by_a_plain_run() {
+    for world in common::worlds().into_iter().filter(|world| world.is_exact()) {
+        let start = Instant::now();
+        for feature in Feature::all() {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let plant = Plant::Garble(feature).to_string();
+            let search = ["run", "--until-finding", "--for", SEARCH, "--seed", "1", "--shrink-time", "0s"];
+            let in_world = ["--world", world.name(), "--plant", &plant];
+            let (code, out, err) = common::run(&[&search[..], &in_world].concat(), folder.path());
+            assert_eq!(code, 1, "{plant} is found:\n{out}\n{err}");
+            let files = common::case_files(&folder.path().join("findings"));
+            let case = file::read(&files[0]).unwrap_or_else(|error| panic!("{error}"));
+            let met = |side| (0..case.rounds.count).any(|round| feature.is_met(&case, side, round));
+            assert!([Sender::Client, Sender::Server].into_iter().any(met), "{plant} is met by others:\n{out}");
+        }
+        println!("a fault in each of {} features found in {:.1?}", Feature::all().count(), start.elapsed());
+    }
 }
 
 #[test]

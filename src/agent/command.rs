@@ -48,6 +48,9 @@ pub struct Order {
     pub folder: PathBuf,
     /// What the guest's random numbers come from.
     pub seed: Seed,
+    /// Whether to leave the counters of the lines that the kernel has executed.
+    #[serde(default)]
+    pub coverage: bool,
 }
 
 /// How it ended.

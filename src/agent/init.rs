@@ -96,6 +96,9 @@ fn live() -> Result<(), InitError> {
     if let Some(order) = order()? {
         stir(order.seed)?;
         let outcome = command::obey(&order).map_err(failed("run the command"))?;
+        if order.coverage {
+            count_lines().map_err(failed("count executed lines"))?;
+        }
         let bytes = serde_json::to_vec(&outcome).map_err(failed("write the outcome"))?;
         return fs::write(Path::new(CASE_FOLDER).join(OUTCOME), bytes).map_err(failed("write the outcome"));
     }

@@ -1,6 +1,5 @@
 //! `whitewater run`: a campaign.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,13 +8,11 @@ use std::time::Duration;
 use crate::campaign::{self, Campaign, Options, Rules};
 use crate::case::strategy;
 use crate::endpoint::plant::Plant;
-use crate::report;
 use crate::seed::Seed;
-use crate::world::uml::coverage::{self, CoverageError};
 
 use super::format::Telling;
 use super::options::{self, Filters, Shrinking};
-use super::world::{Counted, Wishes, WorldArgs};
+use super::world::{Wishes, WorldArgs};
 use super::{exit, interrupt};
 
 /// How many cases run where nothing else bounds the campaign.
@@ -154,7 +151,11 @@ pub fn run(args: &Args) -> ExitCode {
             Ok(summary) => summary,
             Err(error) => return exit::fail(exit::UNABLE, error),
         };
-        match opened.coverage.as_ref().map_or(Ok(()), |counted| args.tell(counted)) {
+        match opened
+            .coverage
+            .as_ref()
+            .map_or(Ok(()), |counted| counted.tell(&mut args.telling.people(), args.lcov.as_deref()))
+        {
             Ok(()) => summary.exit_code().into(),
             Err(error) => exit::fail(exit::UNABLE, error),
         }
@@ -165,18 +166,6 @@ impl Args {
     fn wishes(&self) -> Wishes {
         let coverage = self.coverage || self.lcov.is_some();
         Wishes { plant: self.plant, check: self.check_determinism, coverage, ..Wishes::default() }
-    }
-
-    /// Tells which lines were executed.
-    fn tell(&self, counted: &Counted) -> Result<(), CoverageError> {
-        let files = counted.coverage.files(&counted.kernel)?;
-        let table = report::coverage::table(&files, counted.coverage.runs());
-        // Where nobody reads any more, the exit code still says what happened.
-        let _ = self.telling.people().write_all(table.as_bytes());
-        match &self.lcov {
-            Some(path) => coverage::write_lcov(path, &files),
-            None => Ok(()),
-        }
     }
 
     fn cases(&self) -> Option<u64> {

@@ -1,6 +1,8 @@
 //! Which world the cases run in, and opens it.
 
 use std::fmt;
+use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::campaign::Known;
@@ -8,8 +10,9 @@ use crate::case::Case;
 use crate::case::strategy::Space;
 use crate::endpoint::plant::Plant;
 use crate::net::features;
+use crate::report;
 use crate::world::host::{HostOptions, HostWorld};
-use crate::world::uml::coverage::Coverage;
+use crate::world::uml::coverage::{self, Coverage, CoverageError};
 use crate::world::uml::kernels::{Kernel, KernelError, Store};
 use crate::world::uml::{UmlOptions, UmlWorld};
 use crate::world::{World, WorldError};
@@ -74,6 +77,17 @@ pub struct Counted {
     pub kernel: Kernel,
     /// How often.
     pub coverage: Arc<Coverage>,
+}
+
+impl Counted {
+    /// Tells people which lines they are, and leaves a tracefile of lcov where one is asked for.
+    pub fn tell(&self, people: &mut dyn Write, lcov: Option<&Path>) -> Result<(), CoverageError> {
+        let files = self.coverage.files(&self.kernel)?;
+        let table = report::coverage::table(&files, self.coverage.runs());
+        // Where nobody reads any more, the exit code still says what happened.
+        let _ = people.write_all(table.as_bytes());
+        lcov.map_or(Ok(()), |path| coverage::write_lcov(path, &files))
+    }
 }
 
 /// Why there is no world: with the exit code that says so.

@@ -13,6 +13,7 @@ mod ulp;
 mod ways_tests;
 mod wire;
 
+pub mod feature;
 pub mod plant;
 
 use std::net::{IpAddr, SocketAddr};
@@ -177,7 +178,7 @@ impl Errand<'_> {
         let mut checker = Checker::new(seed, incoming, expected);
 
         let plan = self.plan();
-        let plant = self.plant.filter(|plant| plant.errs(self.side));
+        let plant = self.plant.filter(|plant| plant.errs(self.case, self.side, round));
         let io = options::set_for_io(&socket, self.endpoint().io, story);
         ulp::check(&socket, self.endpoint().protocol, story);
         let changes = self.endpoint().changes.clone();

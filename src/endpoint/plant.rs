@@ -12,8 +12,9 @@ use std::time::Duration;
 use nix::poll::PollFlags;
 use serde::{Deserialize, Serialize};
 
+use super::feature::Feature;
 use super::wire::{Wire, wait};
-use crate::case::Receiving;
+use crate::case::{Case, Receiving};
 use crate::copier::Socket;
 use crate::observation::{MptcpState, Story};
 use crate::payload::{Payload, Sender};
@@ -49,11 +50,13 @@ pub enum Plant {
     SpliceTear,
     /// A peek of more than a hundred bytes shows its first bytes again at its end.
     PeekRepeats,
+    /// A bit is flipped in the first byte of whatever moves by an endpoint with this feature.
+    Garble(Feature),
 }
 
 impl Plant {
-    /// Every plant.
-    pub const ALL: [Plant; 12] = [
+    /// Every plant that has no feature.
+    const ALL: [Plant; 12] = [
         Plant::LoseLastChunk,
         Plant::SwapBlocks,
         Plant::RepeatAfterShortWrite,
@@ -68,9 +71,18 @@ impl Plant {
         Plant::PeekRepeats,
     ];
 
-    /// Whether the endpoint on this side errs.
-    pub(super) fn errs(self, side: Sender) -> bool {
-        self != Plant::LeakDirection || side == Sender::Server
+    /// Every plant.
+    pub fn all() -> impl Iterator<Item = Plant> {
+        Plant::ALL.into_iter().chain(Feature::all().map(Plant::Garble))
+    }
+
+    /// Whether the endpoint on this side errs in this round of a case.
+    pub(super) fn errs(self, case: &Case, side: Sender, round: u8) -> bool {
+        match self {
+            Plant::LeakDirection => side == Sender::Server,
+            Plant::Garble(feature) => feature.is_met(case, side, round),
+            _ => true,
+        }
     }
 
     fn name(self) -> &'static str {
@@ -87,13 +99,17 @@ impl Plant {
             Plant::ReuseEarly => "reuse-early",
             Plant::SpliceTear => "splice-tear",
             Plant::PeekRepeats => "peek-repeats",
+            Plant::Garble(_) => "garble",
         }
     }
 }
 
 impl fmt::Display for Plant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        match self {
+            Plant::Garble(feature) => write!(f, "{}-{feature}", self.name()),
+            _ => f.write_str(self.name()),
+        }
     }
 }
 
@@ -101,8 +117,8 @@ impl FromStr for Plant {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Plant, String> {
-        Plant::ALL.into_iter().find(|plant| plant.name() == text).ok_or_else(|| {
-            let names: Vec<&str> = Plant::ALL.iter().map(|plant| plant.name()).collect();
+        Plant::all().find(|plant| plant.to_string() == text).ok_or_else(|| {
+            let names: Vec<String> = Plant::all().map(|plant| plant.to_string()).collect();
             format!("no such plant; there are {}", names.join(", "))
         })
     }
@@ -124,6 +140,13 @@ const SPLICE_PAGE: usize = 4096;
 /// The longest peek that [`Plant::PeekRepeats`] leaves alone, and how much it repeats, in bytes.
 const PEEK_MIN: usize = 100;
 const PEEK_REPEAT: usize = 32;
+
+/// Flips a bit of the first byte, where there is one.
+fn garble(bytes: &mut [u8]) {
+    if let Some(first) = bytes.first_mut() {
+        *first ^= 1;
+    }
+}
 
 /// What a plant does to the bytes before they are written.
 #[derive(Clone, Copy, Debug)]
@@ -264,6 +287,11 @@ impl Socket for Planted<'_> {
                 }
                 Ok(length)
             }
+            Some(Plant::Garble(feature)) if feature.receives() => {
+                let length = self.wire.read(buffer)?;
+                garble(&mut buffer[..length]);
+                Ok(length)
+            }
             _ => self.wire.read(buffer),
         }
     }
@@ -277,6 +305,11 @@ impl Socket for Planted<'_> {
                 let taken = self.wire.write(buffer)?;
                 self.wire.spoil(taken);
                 taken
+            }
+            Some(Plant::Garble(feature)) if !feature.receives() => {
+                let mut garbled = buffer.to_vec();
+                garble(&mut garbled);
+                self.wire.write(&garbled)?
             }
             _ => self.wire.write(buffer)?,
         };
@@ -304,7 +337,7 @@ mod tests {
 
     #[test]
     fn every_plant_is_read_as_it_is_written() {
-        for plant in Plant::ALL {
+        for plant in Plant::all() {
             assert_eq!(plant.to_string().parse(), Ok(plant));
         }
         assert!("ivy".parse::<Plant>().unwrap_err().contains("flip-bit"));

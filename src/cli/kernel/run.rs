@@ -1,12 +1,15 @@
 //! `whitewater kernel run`.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::agent::command::Order;
+use crate::cli::world::Counted;
 use crate::cli::{exit, interrupt};
 use crate::seed::Seed;
+use crate::world::uml::coverage::Coverage;
 use crate::world::uml::kernels::{KernelError, Store};
 use crate::world::uml::{UmlOptions, UmlWorld};
 use crate::world::{World, WorldError};
@@ -34,6 +37,15 @@ pub struct Args {
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(64..=65_536))]
     memory: u32,
 
+    /// Count which lines of net/mptcp and net/ipv4/tcp*.c the kernel executes, and tell them by file on standard error at the
+    /// end: on the kernel of `whitewater kernel build --coverage`
+    #[arg(long)]
+    coverage: bool,
+
+    /// Write them as a tracefile of lcov as well; it means --coverage
+    #[arg(long, value_name = "FILE")]
+    lcov: Option<PathBuf>,
+
     /// The command and its arguments
     #[arg(last = true, required = true)]
     command: Vec<String>,
@@ -43,6 +55,7 @@ const EXAMPLES: &str = "\
 Examples:
   whitewater kernel run -- uname -r
   whitewater kernel run --name debug -- ./mptcp_connect.sh -m sendfile
+  whitewater kernel run --name coverage --coverage -- ./mptcp_connect.sh
   whitewater kernel run -- sh -c 'ip link set lo up; ping -c 1000 127.0.0.1'";
 
 /// Runs the subcommand.
@@ -54,9 +67,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, KernelError> {
 fn inside(args: &Args, kernel: crate::world::uml::kernels::Kernel) -> Result<ExitCode, WorldError> {
     let folder =
         std::env::current_dir().map_err(|error| WorldError::Unable(format!("the folder of the call: {error}")))?;
-    let world = Arc::new(UmlWorld::with(kernel, UmlOptions::default())?);
+    let coverage = (args.coverage || args.lcov.is_some()).then(|| Arc::new(Coverage::new()));
+    let options = UmlOptions { coverage: coverage.clone(), ..UmlOptions::default() };
+    let world = Arc::new(UmlWorld::with(kernel.clone(), options)?);
     let stopped = interrupt::flag(&(Arc::clone(&world) as Arc<dyn World>));
-    let order = Order { words: args.command.clone(), folder, seed: args.seed };
+    let order = Order { words: args.command.clone(), folder, seed: args.seed, coverage: coverage.is_some() };
     let end = world.command(&order, args.memory, io::stdout(), io::stderr());
     if stopped.load(std::sync::atomic::Ordering::Relaxed) {
         return Ok(exit::INTERRUPTED.into());
@@ -64,6 +79,10 @@ fn inside(args: &Args, kernel: crate::world::uml::kernels::Kernel) -> Result<Exi
     let end = end?;
     for line in &end.complaints {
         eprintln!("kernel: {line}");
+    }
+    if let Some(coverage) = coverage {
+        let counted = Counted { kernel, coverage };
+        counted.tell(&mut io::stderr(), args.lcov.as_deref())?;
     }
     Ok(match end.code {
         Some(code) if code != exit::PASSED || end.complaints.is_empty() => code.into(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::launch::{Ended, Launch};
 use super::{UmlWorld, WorldError, case_folder, console, console_of, lost, trouble, write};
 use crate::agent::command::{CONSOLES, ORDER, OUTCOME, Order, Outcome};
+use crate::agent::init::COVERAGE;
 
 /// How often it is seen whether the command has printed anything.
 const LOOK: Duration = Duration::from_millis(20);
@@ -63,6 +64,10 @@ impl UmlWorld {
             }
             end
         })?;
+        let counted = folder.join(COVERAGE);
+        if let Some(coverage) = self.options.coverage.as_ref().filter(|_| counted.exists()) {
+            coverage.add(&counted)?;
+        }
         let said = console_of(folder)?;
         let complaints = console::complaints(&said);
         match outcome(folder)? {
