@@ -1,6 +1,7 @@
 //! What was seen while a case ran: plain data, judged elsewhere.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -206,6 +207,12 @@ pub struct HostStory {
     /// How many packets of its devices were captured, where somebody asked for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub captured: Option<CaptureStory>,
+    /// What the kernel told of its MPTCP connections, where there are several paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pm_events: Vec<PmEvent>,
+    /// Whether some of that is missing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pm_events_lost: bool,
 }
 
 /// What a capture has met.
@@ -215,6 +222,59 @@ pub struct CaptureStory {
     pub packets: u64,
     /// How many of them it has not kept.
     pub missed: u64,
+}
+
+/// What the kernel told a path manager in user space of an MPTCP connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PmEvent {
+    /// What happened.
+    pub kind: PmEventKind,
+    /// The connection's token on its host.
+    pub token: u32,
+    /// The subflow's own end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<SocketAddr>,
+    /// The peer's end of the subflow, or the address that the peer announced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<SocketAddr>,
+    /// The identifier of the own address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_id: Option<u8>,
+    /// The identifier of the peer's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_id: Option<u8>,
+    /// Whether the subflow is a backup.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub backup: bool,
+    /// The errno that the subflow ended with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<u8>,
+}
+
+/// Kinds of them (include/uapi/linux/mptcp.h, enum mptcp_event_type).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PmEventKind {
+    /// A connection begins.
+    Created,
+    /// It can have further subflows from now on.
+    Established,
+    /// It is over.
+    Closed,
+    /// The peer has announced an address.
+    Announced,
+    /// The peer has taken an address back.
+    Removed,
+    /// A further subflow works.
+    SubflowEstablished,
+    /// A subflow has ended.
+    SubflowClosed,
+    /// A subflow has become a backup, or none.
+    SubflowPriority,
+    /// The path manager listens on the port of an endpoint.
+    ListenerCreated,
+    /// It does so no more.
+    ListenerClosed,
 }
 
 fn is_zero(number: &i64) -> bool {

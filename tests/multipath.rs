@@ -6,10 +6,10 @@ mod common;
 use std::time::Duration;
 
 use whitewater::case::{
-    Action, Case, Direction, Event, First, Happening, Host, Impairments, Leave, Link, LinkId, Manner, Moment,
+    Action, Case, Direction, Event, Family, First, Happening, Host, Impairments, Leave, Link, LinkId, Manner, Moment,
     PathManager, Pick, PmEndpoint, Protocol, Rate, Removal, Rounds, Rule, Strip, TcpOption, Topology, Towards,
 };
-use whitewater::observation::Observation;
+use whitewater::observation::{Observation, PmEventKind};
 use whitewater::payload::Sender;
 
 /// The payload of a scenario's client: about half a second on two slow paths.
@@ -31,7 +31,7 @@ fn two_paths(topology: Topology, endpoint: PmEndpoint) -> Case {
     for way in topology.ways() {
         case.links.insert(*way, Link { forward: slow.clone(), ..Link::default() });
     }
-    let limits = PathManager { subflows: Some(4), accepted: Some(4), endpoints: Vec::new() };
+    let limits = PathManager { subflows: Some(4), accepted: Some(4), ..PathManager::default() };
     for host in [case.client.host, case.server.host] {
         case.hosts.entry(host).or_default().pm = limits.clone();
     }
@@ -226,6 +226,139 @@ fn each_of_several_connections_has_its_join() {
         let case = Case { rounds: Rounds { count: 3, reuse }, ..two_paths(Topology::Parallel(2), joining()) };
         common::passes_everywhere(&case, |seen| {
             assert_eq!((seen.server.rounds, counter(seen, Host::Ns2, "MPJoinAckRx")), (3, 3));
+        });
+    }
+}
+
+/// Which kinds of events the kernel told on a host.
+fn told(seen: &Observation, host: Host) -> Vec<PmEventKind> {
+    seen.hosts[&host].pm_events.iter().map(|event| event.kind).collect()
+}
+
+#[test]
+fn the_kernel_tells_of_connections_and_subflows() {
+    use PmEventKind::{Closed, Created, Established, SubflowEstablished};
+    common::passes_everywhere(&two_paths(Topology::Parallel(2), joining()), |seen| {
+        for host in [Host::Ns1, Host::Ns2] {
+            let told = told(seen, host);
+            assert!(!seen.hosts[&host].pm_events_lost);
+            for kind in [Created, Established, SubflowEstablished, Closed] {
+                assert_eq!(told.iter().filter(|each| **each == kind).count(), 1, "{host} {kind:?}: {told:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn the_first_subflow_goes_and_the_others_carry_on() {
+    for userspace in [false, true] {
+        let mut case = two_paths(Topology::Parallel(2), joining());
+        case.hosts.entry(Host::Ns1).or_default().pm.userspace = userspace;
+        let what = Happening::Remove { host: Host::Ns1, link: LinkId::Path1 };
+        case.events = vec![Event { when: Moment::Client(PAYLOAD / 4), what }];
+        common::passes_everywhere(&case, |seen| {
+            assert_eq!(counter(seen, Host::Ns2, "RmAddr"), 1);
+            assert!(forward(seen, LinkId::Path2) > PAYLOAD / 2, "{:?}", seen.links);
+            let before = seen.events[0].bytes[&LinkId::Path1][0];
+            assert!(forward(seen, LinkId::Path1) - before < PAYLOAD / 5, "{:?} {:?}", seen.events, seen.links);
+        });
+    }
+}
+
+#[test]
+fn the_only_subflow_is_never_taken() {
+    let mut case = two_paths(Topology::Parallel(2), PmEndpoint::on(LinkId::Path2));
+    let what = Happening::Remove { host: Host::Ns1, link: LinkId::Path1 };
+    case.events = vec![Event { when: Moment::Client(PAYLOAD / 4), what }];
+    common::passes_everywhere(&case, |seen| {
+        assert_eq!((seen.events.len(), counter(seen, Host::Ns2, "RmAddr")), (1, 0));
+    });
+}
+
+#[test]
+fn flushed_endpoints_leave_the_first_path_alone() {
+    let mut case = two_paths(Topology::Parallel(3), joining());
+    let more = PmEndpoint { subflow: true, ..PmEndpoint::on(LinkId::Path3) };
+    case.hosts.entry(Host::Ns1).or_default().pm.endpoints.push(more);
+    case.events = vec![Event { when: Moment::Client(PAYLOAD / 4), what: Happening::Flush { host: Host::Ns1 } }];
+    common::passes_everywhere(&case, |seen| {
+        assert_eq!((counter(seen, Host::Ns2, "MPJoinAckRx"), counter(seen, Host::Ns1, "RmSubflow")), (2, 2));
+        let before = &seen.events[0].bytes;
+        for link in [LinkId::Path2, LinkId::Path3] {
+            assert!(forward(seen, link) - before[&link][0] < PAYLOAD / 5, "{:?} {:?}", seen.events, seen.links);
+        }
+    });
+}
+
+#[test]
+fn an_endpoint_that_begins_to_make_a_full_mesh_joins_anew() {
+    let mut case = two_paths(Topology::Parallel(2), joining());
+    case.hosts.entry(Host::Ns2).or_default().pm.endpoints =
+        vec![PmEndpoint { signal: true, ..PmEndpoint::on(LinkId::Path2) }];
+    let what = Happening::Fullmesh { host: Host::Ns1, link: LinkId::Path2, on: true };
+    let plain = case.clone();
+    case.events = vec![Event { when: Moment::Client(PAYLOAD / 4), what }];
+    for world in common::worlds() {
+        common::asking::sure(world, || {
+            let joins = |case: &Case| counter(&world.run(case, &|_| None).expect("it runs"), Host::Ns2, "MPJoinAckRx");
+            let (before, meshed) = (joins(&plain), joins(&case));
+            assert!(meshed > before, "{before} joins, {meshed} with a full mesh");
+        });
+    }
+    common::passes_everywhere(&case, |_| ());
+}
+
+#[test]
+fn all_links_go_down_and_one_comes_back() {
+    let mut case = two_paths(Topology::Parallel(2), joining());
+    let down = |link, seconds| {
+        let what = Happening::Down { link, lasts: Duration::from_secs(seconds) };
+        Event { when: Moment::Client(PAYLOAD / 4), what }
+    };
+    case.events = vec![down(LinkId::Path1, 30), down(LinkId::Path2, 1)];
+    common::passes_everywhere(&case, |seen| {
+        assert!(forward(seen, LinkId::Path2) > PAYLOAD / 2, "{:?}", seen.links);
+    });
+}
+
+/// Two paths that a program in user space manages at `host`.
+fn in_user_space(host: Host, endpoint: PmEndpoint) -> Case {
+    let mut case = two_paths(Topology::Parallel(2), endpoint);
+    case.hosts.entry(host).or_default().pm.userspace = true;
+    case
+}
+
+#[test]
+fn a_path_manager_in_user_space_joins_and_announces() {
+    let signal = PmEndpoint { signal: true, ..PmEndpoint::on(LinkId::Path2) };
+    for case in
+        [in_user_space(Host::Ns1, joining()), in_user_space(Host::Ns1, signal), in_user_space(Host::Ns2, signal)]
+    {
+        for family in Family::ALL {
+            common::passes_everywhere(&Case { family, ..case.clone() }, |seen| {
+                assert_eq!(counter(seen, Host::Ns2, "MPJoinAckRx"), 1, "{family}: {:?}", seen.hosts);
+                assert!(forward(seen, LinkId::Path2) > PAYLOAD / 5, "{family}: {:?}", seen.links);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_path_manager_in_user_space_takes_back_and_destroys_and_prefers() {
+    let (host, link) = (Host::Ns1, LinkId::Path2);
+    let happenings = [
+        (Happening::Remove { host, link }, "RmAddr", 1),
+        (Happening::Destroy { host, link }, "RmAddr", 0),
+        (Happening::Backup { host, link, on: true }, "MPPrioRx", 1),
+    ];
+    for (what, name, heard) in happenings {
+        let mut case = in_user_space(Host::Ns1, joining());
+        case.events = vec![Event { when: Moment::Client(PAYLOAD / 4), what }];
+        common::passes_everywhere(&case, |seen| {
+            assert_eq!(counter(seen, Host::Ns2, name), heard, "{what:?}");
+            let before = seen.events[0].bytes[&link][0];
+            assert!(before > PAYLOAD / 20, "{:?}", seen.events);
+            assert!(forward(seen, link) - before < PAYLOAD / 5, "{what:?} {:?} {:?}", seen.events, seen.links);
         });
     }
 }

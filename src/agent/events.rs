@@ -145,6 +145,9 @@ fn is_same_outage(one: &Happening, other: &Happening) -> bool {
 
 /// The links that may be down for a while.
 pub(super) fn downs(case: &Case) -> Vec<LinkId> {
-    let down = |event: &Event| matches!(event.what, Happening::Down { .. }).then(|| event.what.link());
+    let down = |event: &Event| match event.what {
+        Happening::Down { link, .. } => Some(link),
+        _ => None,
+    };
     case.events.iter().filter_map(down).collect()
 }

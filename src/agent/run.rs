@@ -160,6 +160,9 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
     let expectation = Expectation::of(case);
     let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
         .map_err(|errno| RunError::Trouble(format!("eventfd: {errno}")))?;
+    let managed = case.hosts.values().any(|knobs| knobs.pm.userspace);
+    let dismissed = managed.then(|| EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)).transpose();
+    let dismissed = dismissed.map_err(|errno| RunError::Trouble(format!("eventfd: {errno}")))?;
     let progress = [Progress::default(), Progress::default()];
     let ends = watch::Ends::new().map_err(|errno| RunError::Trouble(format!("eventfd: {errno}")))?;
     let (for_client, for_server) = Rendezvous::pair();
@@ -182,6 +185,7 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
         for (events, progress) in events.iter().flat_map(|events| progress.iter().map(move |one| (events, one))) {
             progress.watched_by(events.thread().clone());
         }
+        let managing = dismissed.as_ref().map(|stop| scope.spawn(|| topology.manage_paths(case, stop.as_fd())));
         let healing = RefCell::new(Vec::new());
         let (end, silence) = watch::watch(&ends, [&progress[0], &progress[1]], &expectation, || {
             relay.heal();
@@ -205,6 +209,13 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
             events.join().unwrap_or_else(panicked)
         });
         trouble.extend(failed);
+        if let (Some(managing), Some(stop)) = (managing, &dismissed) {
+            stop.write(1).map_err(|errno| RunError::Trouble(format!("eventfd: {errno}")))?;
+            match managing.join() {
+                Ok(result) => trouble.extend(result.err().map(|error| format!("path manager: {error}"))),
+                Err(_) => trouble.push("the path manager panicked".into()),
+            }
+        }
         let mut story = |name: &str, thread: std::thread::ScopedJoinHandle<'_, Result<Story, String>>| {
             let result = thread.join().unwrap_or_else(|_| Err("panicked".into()));
             result.unwrap_or_else(|text| {
@@ -269,7 +280,19 @@ fn hosts(
             let stalled_sockets = stalled.remove(&host).unwrap_or_default();
             let left_sockets = left.sockets.remove(&host).unwrap_or_default();
             let lost_sockets = left.lost.remove(&host).unwrap_or_default();
-            Ok((host, HostStory { counters, stalled_sockets, left_sockets, lost_sockets, captured: None }))
+            let heard = topology.heard(host)?;
+            Ok((
+                host,
+                HostStory {
+                    counters,
+                    stalled_sockets,
+                    left_sockets,
+                    lost_sockets,
+                    captured: None,
+                    pm_events: heard.events,
+                    pm_events_lost: heard.incomplete,
+                },
+            ))
         })
         .collect()
 }

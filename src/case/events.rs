@@ -56,12 +56,35 @@ pub enum Happening {
         /// The endpoint.
         endpoint: PmEndpoint,
     },
-    /// A path manager loses an endpoint, and with it the subflows from it (RM_ADDR). Not that of the first path, whose
-    /// subflow may be the only one. Without effect where it has none.
+    /// A path manager loses an endpoint, and with it the subflows from it (RM_ADDR). Where it is that of the first path, the
+    /// client's first subflow goes, whether or not there is such an endpoint. Without effect where that would leave no
+    /// subflow.
     Remove {
         /// Whose.
         host: Host,
         /// The endpoint's link.
+        link: LinkId,
+    },
+    /// A path manager loses all its endpoints at once.
+    Flush {
+        /// Whose.
+        host: Host,
+    },
+    /// An endpoint with `subflow` makes subflows to every address of the peer from now on, or no longer: those from it are
+    /// made anew. Without effect where there is no such endpoint.
+    Fullmesh {
+        /// Whose.
+        host: Host,
+        /// The endpoint's link; not the first path.
+        link: LinkId,
+        /// Whether it does from now on.
+        on: bool,
+    },
+    /// A path manager in user space ends the subflows from its address on a link, and says nothing about it.
+    Destroy {
+        /// Whose.
+        host: Host,
+        /// The link.
         link: LinkId,
     },
     /// An endpoint becomes a backup, or none any more (MP_PRIO). Without effect where there is no such endpoint.
@@ -76,25 +99,36 @@ pub enum Happening {
 }
 
 impl Happening {
-    /// The link that it is about.
-    pub fn link(&self) -> LinkId {
-        match self {
+    /// The link that it is about, where it is about one.
+    pub fn link(&self) -> Option<LinkId> {
+        match *self {
             Happening::Block { link, .. }
             | Happening::Down { link, .. }
             | Happening::Remove { link, .. }
-            | Happening::Backup { link, .. } => *link,
-            Happening::Add { endpoint, .. } => endpoint.link,
+            | Happening::Fullmesh { link, .. }
+            | Happening::Destroy { link, .. }
+            | Happening::Backup { link, .. } => Some(link),
+            Happening::Add { endpoint, .. } => Some(endpoint.link),
+            Happening::Flush { .. } => None,
         }
     }
 
     /// The host whose path manager it is about.
     pub fn host(&self) -> Option<Host> {
-        match self {
+        match *self {
             Happening::Block { .. } | Happening::Down { .. } => None,
-            Happening::Add { host, .. } | Happening::Remove { host, .. } | Happening::Backup { host, .. } => {
-                Some(*host)
-            }
+            Happening::Add { host, .. }
+            | Happening::Remove { host, .. }
+            | Happening::Flush { host }
+            | Happening::Fullmesh { host, .. }
+            | Happening::Destroy { host, .. }
+            | Happening::Backup { host, .. } => Some(host),
         }
+    }
+
+    /// Whether it ends subflows.
+    pub fn retires(&self) -> bool {
+        matches!(self, Happening::Remove { .. } | Happening::Flush { .. } | Happening::Destroy { .. })
     }
 
     /// How long it keeps packets from a link.
@@ -106,13 +140,16 @@ impl Happening {
     }
 
     /// The link that it is about, to change it.
-    pub fn link_mut(&mut self) -> &mut LinkId {
+    pub fn link_mut(&mut self) -> Option<&mut LinkId> {
         match self {
             Happening::Block { link, .. }
             | Happening::Down { link, .. }
             | Happening::Remove { link, .. }
-            | Happening::Backup { link, .. } => link,
-            Happening::Add { endpoint, .. } => &mut endpoint.link,
+            | Happening::Fullmesh { link, .. }
+            | Happening::Destroy { link, .. }
+            | Happening::Backup { link, .. } => Some(link),
+            Happening::Add { endpoint, .. } => Some(&mut endpoint.link),
+            Happening::Flush { .. } => None,
         }
     }
 }

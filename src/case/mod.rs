@@ -182,6 +182,24 @@ impl Case {
         self.path().into_iter().filter(|link| !further.contains(link)).collect()
     }
 
+    /// Whether an event takes the first subflow from a connection.
+    pub fn loses_its_first(&self, what: &Happening) -> bool {
+        let Some(first) = self.topology.ways().first() else { return false };
+        let added = |host: Host| {
+            self.events.iter().any(|event| match event.what {
+                Happening::Add { host: whose, endpoint } => whose == host && endpoint.link == *first,
+                _ => false,
+            })
+        };
+        match *what {
+            Happening::Remove { link, .. } | Happening::Destroy { link, .. } => link == *first,
+            Happening::Flush { host } => {
+                added(host) || self.knobs(host).pm.endpoints.iter().any(|endpoint| endpoint.link == *first)
+            }
+            _ => false,
+        }
+    }
+
     /// The direction in which packets from the client to the server cross the links.
     pub fn client_direction(&self) -> Direction {
         if self.client.host <= self.server.host { Direction::Forward } else { Direction::Backward }

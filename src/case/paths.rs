@@ -78,10 +78,15 @@ impl Topology {
     }
 }
 
-/// What MPTCP's in-kernel path manager of a host is told, over generic netlink (`mptcp_pm`), before the transfer.
+/// What MPTCP's path manager of a host is told, over generic netlink (`mptcp_pm`), before the transfer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PathManager {
+    /// Whether it is a program in user space, of ours, instead of the kernel's own (`net.mptcp.pm_type`). It hears of
+    /// each connection, announces the endpoints with `signal`, makes subflows from those with `subflow`, and takes up
+    /// addresses of the peer where `accepted` is above 0. It has no other limits, and knows no `fullmesh` and no `laminar`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub userspace: bool,
     /// How many subflows a connection may have beside its first (0 to 8); the kernel's default is 2.
     #[serde(skip_serializing_if = "is_default")]
     pub subflows: Option<u8>,

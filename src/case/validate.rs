@@ -171,19 +171,37 @@ impl Check {
             if let Some(lasts) = event.what.outage() {
                 self.lasts(&format!("{at}.do"), lasts, MAX_OUTAGE);
             }
-            let (link, ways) = (event.what.link(), case.topology.ways());
-            let ours = match (event.what, event.what.host()) {
-                (Happening::Down { .. } | Happening::Remove { .. }, None) => ways.contains(&link),
-                (Happening::Remove { .. }, Some(_)) => ways.get(1..).unwrap_or_default().contains(&link),
-                (_, None) => case.topology.links().contains(&link),
-                (_, Some(host)) => {
-                    case.topology.links().contains(&link) && (link.left() == host || link.right() == host)
-                }
-            };
-            self.must(ours, &format!("{at}.do"), || format!("is about {link}: that cannot be in this topology"));
+            self.happening(&format!("{at}.do"), case, &event.what);
             if let Happening::Add { host, endpoint } = event.what {
                 self.pm_endpoint(&format!("{at}.do.add.endpoint"), host, &endpoint, case.topology);
             }
+        }
+    }
+
+    fn happening(&mut self, at: &str, case: &Case, what: &Happening) {
+        let (ways, links) = (case.topology.ways(), case.topology.links());
+        let (first, further) = (ways.first(), ways.get(1..).unwrap_or_default());
+        if let Some(link) = what.link() {
+            let there = |host: Host| links.contains(&link) && (link.left() == host || link.right() == host);
+            let ours = match (what, what.host()) {
+                (Happening::Down { .. }, _) => ways.contains(&link),
+                // The first path of a server is that of all subflows that nobody announced anything for.
+                (Happening::Remove { .. } | Happening::Destroy { .. }, Some(host)) => {
+                    further.contains(&link) || (Some(&link) == first && host == case.client.host)
+                }
+                (Happening::Fullmesh { .. }, Some(host)) => further.contains(&link) && there(host),
+                (_, None) => links.contains(&link),
+                (_, Some(host)) => there(host),
+            };
+            self.must(ours, at, || format!("is about {link}: that cannot be in this topology"));
+        }
+        if let Happening::Flush { host } | Happening::Destroy { host, .. } = *what {
+            self.must(case.topology.hosts().contains(&host), at, || format!("is about {host}: it is not there"));
+        }
+        if let Happening::Destroy { host, .. } = *what {
+            self.must(case.knobs(host).pm.userspace, at, || {
+                format!("destroys a subflow: hosts.{host}.pm.userspace must be true for that")
+            });
         }
     }
 

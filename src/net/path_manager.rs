@@ -1,14 +1,17 @@
-//! MPTCP's in-kernel path manager, over generic netlink: limits and endpoints of a namespace.
+//! MPTCP's path managers, over generic netlink: limits and endpoints of the one in the kernel, what one in user space has the
+//! kernel do, and [events] that tell of connections.
 //!
 //! The messages are put together by hand: the crate for them (`mptcp-pm`) is asynchronous, and wants a runtime.
 //! Names and numbers are those of include/uapi/linux/mptcp_pm.h and mptcp.h.
 
+pub mod events;
+
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NlasIterator};
+use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_GENERIC;
-use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 
 use super::NetError;
@@ -19,6 +22,9 @@ const GENL_ID_CTRL: u16 = 0x10;
 const CTRL_CMD_GETFAMILY: u8 = 3;
 const CTRL_ATTR_FAMILY_ID: u16 = 1;
 const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+const CTRL_ATTR_MCAST_GROUPS: u16 = 7;
+const CTRL_ATTR_MCAST_GRP_NAME: u16 = 1;
+const CTRL_ATTR_MCAST_GRP_ID: u16 = 2;
 /// Set in the type of an attribute that holds others.
 const NLA_F_NESTED: u16 = 1 << 15;
 const NLMSGERR_ATTR_MSG: u16 = 1;
@@ -30,9 +36,16 @@ const CMD_DEL_ADDR: u8 = 2;
 const CMD_FLUSH_ADDRS: u8 = 4;
 const CMD_SET_LIMITS: u8 = 5;
 const CMD_SET_FLAGS: u8 = 7;
+const CMD_ANNOUNCE: u8 = 8;
+const CMD_REMOVE: u8 = 9;
+const CMD_SUBFLOW_CREATE: u8 = 10;
+const CMD_SUBFLOW_DESTROY: u8 = 11;
 const ATTR_ADDR: u16 = 1;
 const ATTR_RCV_ADD_ADDRS: u16 = 2;
 const ATTR_SUBFLOWS: u16 = 3;
+const ATTR_TOKEN: u16 = 4;
+const ATTR_LOC_ID: u16 = 5;
+const ATTR_ADDR_REMOTE: u16 = 6;
 const ADDR_FAMILY: u16 = 1;
 const ADDR_ID: u16 = 2;
 const ADDR_V4: u16 = 3;
@@ -89,20 +102,9 @@ impl PathManager {
     /// # Errors
     /// ENOENT where the kernel has no MPTCP path manager.
     pub fn open(host: &str) -> Result<PathManager, NetError> {
-        let open = || -> io::Result<Socket> {
-            let mut socket = Socket::new(NETLINK_GENERIC)?;
-            socket.set_ext_ack(true)?;
-            socket.bind_auto()?;
-            socket.connect(&SocketAddr::new(0, 0))?;
-            Ok(socket)
-        };
         let socket = open().map_err(|error| NetError::new("open a generic netlink socket", error).on(host))?;
         let mut manager = PathManager { socket, family: GENL_ID_CTRL, sequence: 0, host: host.to_owned() };
-        manager.family = manager.find().map_err(|error| {
-            NetError::new("find the path manager by generic netlink", error)
-                .on(host)
-                .way_out("the kernel needs CONFIG_MPTCP")
-        })?;
+        (manager.family, _) = manager.find().map_err(|error| nobody(host, error))?;
         Ok(manager)
     }
 
@@ -134,8 +136,43 @@ impl PathManager {
         self.command(CMD_FLUSH_ADDRS, &[], || "remove all endpoints".to_owned())
     }
 
-    /// The number of the path manager's family.
-    fn find(&mut self) -> io::Result<u16> {
+    /// Has the connection `token` announce an address (ADD_ADDR). This, and all that names a token, only where the path manager
+    /// is one of user space.
+    pub fn announce(&mut self, token: u32, local: &Endpoint) -> Result<(), NetError> {
+        let body = [tokened(token), nested(local)].concat();
+        self.command(CMD_ANNOUNCE, &body, || format!("announce {}", local.address))
+    }
+
+    /// Has it take back the address with this identifier (RM_ADDR).
+    pub fn withdraw(&mut self, token: u32, id: u8) -> Result<(), NetError> {
+        let mut body = tokened(token);
+        attribute(&mut body, ATTR_LOC_ID, &[id]);
+        self.command(CMD_REMOVE, &body, || format!("withdraw address {id}"))
+    }
+
+    /// Has it make a subflow.
+    pub fn create(&mut self, token: u32, local: &Endpoint, remote: SocketAddr) -> Result<(), NetError> {
+        let body = [tokened(token), nested(local), far(remote)].concat();
+        self.command(CMD_SUBFLOW_CREATE, &body, || format!("make a subflow from {} to {remote}", local.address))
+    }
+
+    /// Has it end a subflow.
+    pub fn destroy(&mut self, token: u32, local: SocketAddr, remote: SocketAddr) -> Result<(), NetError> {
+        let near = Endpoint { address: local.ip(), port: Some(local.port()), id: None, flags: 0 };
+        let body = [tokened(token), nested(&near), far(remote)].concat();
+        self.command(CMD_SUBFLOW_DESTROY, &body, || format!("destroy the subflow from {local} to {remote}"))
+    }
+
+    /// Has it make a subflow a backup or none (MP_PRIO).
+    pub fn prioritize(&mut self, token: u32, local: IpAddr, remote: SocketAddr, backup: bool) -> Result<(), NetError> {
+        let flags = if backup { flag::BACKUP } else { 0 };
+        let near = Endpoint { address: local, port: None, id: None, flags };
+        let body = [tokened(token), nested(&near), far(remote)].concat();
+        self.command(CMD_SET_FLAGS, &body, || format!("set the priority of the subflow from {local} to {remote}"))
+    }
+
+    /// The numbers of the path manager's family, and of the group of its events.
+    fn find(&mut self) -> io::Result<(u16, Option<u32>)> {
         let mut body = Vec::new();
         attribute(&mut body, CTRL_ATTR_FAMILY_NAME, FAMILY);
         self.send(CTRL_CMD_GETFAMILY, &body, 0)?;
@@ -143,13 +180,15 @@ impl PathManager {
         if let Some(error) = error_of(&answer) {
             return Err(error.0);
         }
-        let attributes = answer.get(HEADER + GENERIC..).unwrap_or_default();
-        let id = NlasIterator::new(attributes)
-            .map_while(Result::ok)
-            .find(|attribute| attribute.kind() == CTRL_ATTR_FAMILY_ID)
-            .and_then(|attribute| attribute.value().try_into().ok())
-            .map(u16::from_ne_bytes);
-        id.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer has no family"))
+        let told = answer.get(HEADER + GENERIC..).unwrap_or_default();
+        let id = value(told, CTRL_ATTR_FAMILY_ID).and_then(|id| id.try_into().ok()).map(u16::from_ne_bytes);
+        let groups = value(told, CTRL_ATTR_MCAST_GROUPS).unwrap_or_default();
+        let events = attributes(groups).find_map(|(_, group)| {
+            let ours = value(group, CTRL_ATTR_MCAST_GRP_NAME) == Some(events::GROUP);
+            value(group, CTRL_ATTR_MCAST_GRP_ID).filter(|_| ours)?.try_into().ok().map(u32::from_ne_bytes)
+        });
+        let id = id.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer has no family"))?;
+        Ok((id, events))
     }
 
     /// Sends a command and waits for its acknowledgement.
@@ -181,6 +220,36 @@ impl PathManager {
         self.socket.recv(&mut buffer, 0)?;
         Ok(buffer)
     }
+}
+
+/// Opens a generic netlink socket.
+fn open() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_GENERIC)?;
+    socket.set_ext_ack(true)?;
+    socket.bind_auto()?;
+    socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
+    Ok(socket)
+}
+
+/// What is said where a kernel has no path manager.
+fn nobody(host: &str, error: io::Error) -> NetError {
+    NetError::new("find the path manager by generic netlink", error).on(host).way_out("the kernel needs CONFIG_MPTCP")
+}
+
+/// The attributes in `bytes`: kinds and values.
+fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let [length, kind] = [rest.get(..2)?, rest.get(2..4)?].map(|half| u16::from_ne_bytes([half[0], half[1]]));
+        let value = rest.get(4..usize::from(length))?;
+        rest = rest.get(usize::from(length).next_multiple_of(4)..).unwrap_or_default();
+        Some((kind & !NLA_F_NESTED, value))
+    })
+}
+
+/// The value of one of them.
+fn value(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
 /// The error that a message tells of, with the kernel's words for it; `None` for an acknowledgement and for data.
@@ -223,6 +292,21 @@ fn nested(endpoint: &Endpoint) -> Vec<u8> {
     let mut outer = Vec::new();
     attribute(&mut outer, ATTR_ADDR | NLA_F_NESTED, &inner);
     outer
+}
+
+/// The connection that a command is about.
+fn tokened(token: u32) -> Vec<u8> {
+    let mut body = Vec::new();
+    attribute(&mut body, ATTR_TOKEN, &token.to_ne_bytes());
+    body
+}
+
+/// The address of the peer.
+fn far(remote: SocketAddr) -> Vec<u8> {
+    let endpoint = Endpoint { address: remote.ip(), port: Some(remote.port()), id: None, flags: 0 };
+    let mut body = nested(&endpoint);
+    body[2..4].copy_from_slice(&(ATTR_ADDR_REMOTE | NLA_F_NESTED).to_ne_bytes());
+    body
 }
 
 /// Appends an attribute: its length, its type, its value, and what fills the word up.

@@ -28,6 +28,7 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         (stalled && memory::full_below_low_water(run), "SO_RCVLOWAT on MPTCP, receive memory full"),
         (stalled && memory::shut_below_a_segment(run), "window below a segment, not scaled"),
         (stalled && leaving::is_not_told(run), "data for a closed MPTCP socket"),
+        (verdict.kind == Kind::Leak && leaving::holds_unread(run), "data for a closed MPTCP socket"),
     ];
     // What a socket says of itself after fast open is of another kind, too; all other counters stand for themselves.
     let says = |name: &str| concerned || (verdict.kind == Kind::CounterBroken && name == FAST_OPEN);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{budget, losses, middlebox, silence};
-use crate::case::{Action, Case, Direction, Family, Happening, Impairments, LinkId, SocketOption};
+use crate::case::{Action, Case, Direction, Family, Happening, Impairments, LinkId, SocketOption, Sysctl};
 use crate::observation::CallError;
 
 /// What may happen in a case, and how long its parts may take.
@@ -31,6 +31,8 @@ pub struct Expectation {
     pub may_miss_the_end: bool,
     /// Whether something on the way may reset the connection.
     pub may_be_cut: bool,
+    /// Whether the connection may be left without a subflow, and end for want of one.
+    pub may_be_orphaned: bool,
     /// Whether options of MPTCP may be missing where it can only answer with a RST.
     pub may_reset: bool,
     /// Whether a packet damaged on the way may draw an ICMPv6 error that ends the connect.
@@ -68,6 +70,7 @@ impl Expectation {
                     || middlebox::cut(case)
                     || losses::directions(case).any(|way| way.rate.is_some())),
             may_be_cut: middlebox::cut(case),
+            may_be_orphaned: may_be_orphaned(case),
             may_reset: middlebox::strip_midway(case) || middlebox::alter_the_first(case),
             may_fail_to_connect: may_fail_to_connect(case),
             may_lack_a_route: may_lack_a_route(case),
@@ -84,6 +87,7 @@ impl Expectation {
         match error.errno.as_str() {
             // A host that has given up answers what still arrives with a RST.
             "ETIMEDOUT" | "ECONNRESET" | "EPIPE" if self.may_time_out => true,
+            "ETIMEDOUT" | "ECONNRESET" | "EPIPE" | "ENOTCONN" if self.may_be_orphaned => true,
             "ECONNRESET" | "EPIPE" | "ENOTCONN" | "ECONNREFUSED" | "ECONNABORTED" if self.may_be_cut => true,
             "ECONNRESET" | "EPIPE" | "ENOTCONN" | "EBADMSG" if self.may_reset => true,
             "EHOSTUNREACH" | "ENETUNREACH" if self.may_lack_a_route && self.connects(error) => true,
@@ -154,6 +158,14 @@ fn may_fail_to_connect(case: &Case) -> bool {
             || impairments.rules.iter().any(|rule| matches!(rule.action, Action::Flip(_)))
     };
     case.family == Family::V6 && losses::directions(case).any(|impairments| flips(&impairments))
+}
+
+/// Whether the first subflow of the connection is taken from it, and something else may take the others.
+fn may_be_orphaned(case: &Case) -> bool {
+    let rough = losses::directions(case).any(|way| !(way.rules.is_empty() && way.faults.is_empty()));
+    let hasty = case.hosts.values().any(|knobs| knobs.sysctls.contains_key(&Sysctl::MptcpCloseTimeout));
+    let retired = case.events.iter().filter(|event| event.what.retires()).count();
+    case.events.iter().any(|event| case.loses_its_first(&event.what)) && (rough || hasty || retired > 1)
 }
 
 /// Whether an event may have taken down the path that the connection begins on, and its route with it, before a connect.

@@ -55,6 +55,14 @@ pub fn is_not_told(run: &Run<'_>) -> bool {
         && peers.stalled_sockets.iter().any(waits)
 }
 
+/// Whether an MPTCP socket that was closed still takes bytes that nobody can read: it is left behind with them.
+pub fn holds_unread(run: &Run<'_>) -> bool {
+    let Some(Leave { by, .. }) = run.case.ending.leave else { return false };
+    let closed = |socket: &SocketState| socket.protocol == "mptcp" && socket.receive_queue > 0;
+    let host = run.seen.hosts.get(&run.endpoint(by).host);
+    run.story(by).left && host.is_some_and(|host| host.left_sockets.iter().any(closed))
+}
+
 /// Bytes unread in an MPTCP connection are answered with MP_FASTCLOSE (RFC 8684 section 3.5).
 fn fastclose(run: &Run<'_>, by: Sender, leaver: &Story, peer: &Story) -> Option<Verdict> {
     let whole = |story: &Story| story.mptcp.is_some_and(|state| !state.fallback && state.remote_key);
@@ -169,6 +177,26 @@ mod tests {
         };
         assert!(stalled("probe").ends_with("(fallen back to a TCP peer, data for a closed MPTCP socket)"));
         assert!(!stalled("retransmit").contains("closed"), "somebody answers no packets: another bug");
+    }
+
+    #[test]
+    fn an_mptcp_socket_that_goes_on_taking_bytes_is_told_of_too() {
+        let case = case(Manner::Close);
+        let behind = |unread| {
+            let mut seen = left(&case);
+            let sockets = &mut seen.hosts.entry(Host::Ns1).or_default().left_sockets;
+            let of = |protocol: &str, state: &str, receive_queue| SocketState {
+                protocol: protocol.into(),
+                state: state.into(),
+                receive_queue,
+                ..SocketState::default()
+            };
+            sockets.extend([of("tcp", "ESTAB", 0), of("mptcp", "FIN-WAIT-2", unread)]);
+            seen.server.error = None;
+            judge(&case, &seen).signature
+        };
+        assert_eq!(behind(9), "Leak: tcp socket in ESTAB (data for a closed MPTCP socket)");
+        assert_eq!(behind(0), "Leak: tcp socket in ESTAB");
     }
 
     #[test]

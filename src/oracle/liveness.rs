@@ -22,6 +22,9 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
         // Without its options MPTCP can neither go on nor end, and nothing tells it so.
         return Some(Verdict::skip("nothing moved, but a middlebox took options that MPTCP cannot go on without"));
     }
+    if run.expected.may_be_orphaned {
+        return Some(Verdict::skip("nothing moved, but the connection may have no subflow any more"));
+    }
     if let Some(rest) = keeps_its_pause(run) {
         let rest = humantime::format_duration(whole(rest));
         return Some(Verdict::skip(&format!(

@@ -1,6 +1,6 @@
 //! What the middleboxes of a case, and single faults of the same kinds, may lead to.
 
-use crate::case::{Action, Case, Direction, Happening, Impairments, LinkId, Packet, Pick, Strip, TcpOption};
+use crate::case::{Action, Case, Direction, Impairments, LinkId, Packet, Pick, Strip, TcpOption};
 
 /// Which packets something is done to, as far as it matters here.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,10 +25,7 @@ fn done(case: &Case, links: &[LinkId]) -> Vec<(Where, Action)> {
 /// The links on which the connection itself is at stake. Trouble on a further path ends a subflow, and the connection goes on
 /// by the first one, unless an event keeps that from working.
 fn vital(case: &Case) -> Vec<LinkId> {
-    let first = case.topology.ways().first();
-    let hindered = case.events.iter().any(|event| {
-        event.what.outage().is_some() || matches!(event.what, Happening::Remove { link, .. } if Some(&link) == first)
-    });
+    let hindered = case.events.iter().any(|event| event.what.outage().is_some() || case.loses_its_first(&event.what));
     if hindered || !case.is_mptcp() { case.path() } else { case.first_way() }
 }
 

@@ -30,6 +30,7 @@ mod rests;
 mod silence;
 mod slow;
 mod splat;
+mod told;
 mod verdict;
 
 pub use expectation::Expectation;
@@ -51,7 +52,7 @@ pub fn judge(case: &Case, seen: &Observation) -> Verdict {
 /// trouble of ours makes everything else worthless; wrong bytes
 /// are wrong however the run ended; an error ends a transfer, and the other end may then wait in vain; and what a broken
 /// transfer counts, or leaves behind, is no wonder.
-const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 17] = [
+const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 18] = [
     splat::check,
     trouble,
     disabled::check,
@@ -67,6 +68,7 @@ const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 17] = [
     joins::check,
     fails::check,
     rests::check,
+    told::check,
     leftovers::check,
     slow::check,
 ];

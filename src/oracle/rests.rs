@@ -27,7 +27,7 @@ fn busy_afterwards(run: &Run<'_>) -> Option<Verdict> {
             [&happened.bytes, &totals(run)].map(|bytes| bytes.get(&link).copied().unwrap_or_default());
         let more = after.iter().zip(before).map(|(after, before)| after.saturating_sub(before)).max()?;
         let state = match run.case.events.get(happened.event)?.what {
-            Happening::Remove { .. } => "was removed",
+            Happening::Remove { .. } | Happening::Destroy { .. } => "was removed",
             _ => "became a backup",
         };
         (more > AFTERWARDS).then(|| {
@@ -45,11 +45,13 @@ fn totals(run: &Run<'_>) -> std::collections::BTreeMap<LinkId, [u64; 2]> {
 fn retired(case: &Case, happened: &Happened) -> Option<LinkId> {
     let event = case.events.get(happened.event)?;
     let (host, link) = match event.what {
-        Happening::Remove { host, link } | Happening::Backup { host, link, on: true } => (host, link),
+        Happening::Remove { host, link }
+        | Happening::Destroy { host, link }
+        | Happening::Backup { host, link, on: true } => (host, link),
         _ => return None,
     };
     let first = *case.topology.ways().first()?;
-    let only = case.events.iter().filter(|other| other.what.link() == link).count() == 1;
+    let only = case.events.iter().filter(|other| other.what.link() == Some(link)).count() == 1;
     let ends = [case.client.host, case.server.host];
     let endpoints = ends.map(|host| case.knobs(host).pm.endpoints);
     let added = case.events.iter().filter_map(|event: &Event| match event.what {
@@ -61,7 +63,12 @@ fn retired(case: &Case, happened: &Happened) -> Option<LinkId> {
     let alone = owners.map(|(host, _)| *host).eq([host]);
     // Subflows between other pairs of addresses cross the path, too; and a first path that rests gives way to others.
     let plain = all.all(|endpoint| !endpoint.fullmesh && !endpoint.laminar && (endpoint.link != first));
-    (only && alone && plain && link != first && case.topology.ways().contains(&link)).then_some(link)
+    // Nor are subflows made anew, nor taken from the first path.
+    let steady = case
+        .events
+        .iter()
+        .all(|event| !matches!(event.what, Happening::Fullmesh { .. }) && !case.loses_its_first(&event.what));
+    (only && alone && plain && steady && link != first && case.topology.ways().contains(&link)).then_some(link)
 }
 
 /// Each address is announced once, where nothing gets lost: its echo ends that (RFC 8684, section 3.4.1).

@@ -1,16 +1,19 @@
 //! The topology as its users see it.
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, PoisonError};
 
 use super::paths::{self, PathManagers};
 use super::plan::Plan;
 use super::sites::Sites;
+use super::userspace::{self, Ears};
 use super::{Options, Side, drops, layout, netem};
 use crate::case::{Backend, Case, Direction, Happening, Host, LinkId};
 use crate::link::Wiring;
 use crate::net::namespace::{self, Namespace};
 use crate::net::netlink::{Netlink, Request};
+use crate::net::path_manager::events::Heard;
 use crate::net::{NetError, device, softnet, transparent};
 
 /// The network of a case. Dropping it, and what was opened in it, removes it.
@@ -28,6 +31,7 @@ pub struct Topology {
     links: &'static [LinkId],
     /// Those that the case speaks to.
     path_managers: PathManagers,
+    ears: Ears,
 }
 
 impl Topology {
@@ -43,7 +47,19 @@ impl Topology {
 
     /// Does what an event asks of a path manager.
     pub fn happen(&self, case: &Case, what: &Happening) -> Result<(), NetError> {
-        paths::happen(case, &self.path_managers, what)
+        paths::happen(case, &self.path_managers, &self.ears, what)
+    }
+
+    /// Runs the path managers of user space that the case has until `stop` can be read.
+    pub fn manage_paths(&self, case: &Case, stop: BorrowedFd<'_>) -> Result<(), NetError> {
+        userspace::manage(case, &self.path_managers, &self.ears, stop)
+    }
+
+    /// What the kernel has told of the connections of `host`, where it was listened to.
+    pub fn heard(&self, host: Host) -> Result<Heard, NetError> {
+        let Some(ear) = self.ears.get(&host) else { return Ok(Heard::default()) };
+        ear.receive()?;
+        Ok(ear.heard())
     }
 
     /// Takes all endpoints from the path managers, and so the sockets that they listen with.
@@ -127,9 +143,10 @@ pub fn build(case: &Case, options: &Options) -> Result<Topology, NetError> {
             let namespace = &namespaces[case.server.host.index()];
             namespace.run(|| transparent::divert(namespace.name(), target))??;
         }
+        let ears = userspace::listen(case, &namespaces)?;
         let path_managers = paths::instruct(case, &namespaces)?;
         let (fragile, links) = (fragile(case), case.topology.links());
-        Ok(Topology { namespaces, netlinks, wirings, softnet, fragile, links, path_managers })
+        Ok(Topology { namespaces, netlinks, wirings, softnet, fragile, links, path_managers, ears })
     })
 }
 
@@ -140,7 +157,7 @@ fn fragile(case: &Case) -> Vec<String> {
     let damaged = case.links.iter().filter(|(_, link)| {
         link.backend == Backend::Netem && Direction::BOTH.iter().any(|way| link.impairments(*way).corrupt > 0.0)
     });
-    let links = down.map(|event| event.what.link()).chain(damaged.map(|(id, _)| *id));
+    let links = down.filter_map(|event| event.what.link()).chain(damaged.map(|(id, _)| *id));
     let ends = links.flat_map(|link| Side::BOTH.map(|side| layout::device_name(link, side)));
     ends.flat_map(|name| [format!("wire{name}"), name]).collect()
 }

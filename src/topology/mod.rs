@@ -28,6 +28,7 @@ mod paths;
 mod plan;
 mod settings;
 mod sites;
+mod userspace;
 
 #[cfg(test)]
 mod tests;

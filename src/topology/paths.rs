@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use nix::errno::Errno;
 
 use super::layout::{self, PREFIXES, Side};
+use super::userspace::{self, Ears};
 use crate::case::{self, Case, Family, Happening, Host, LinkId, PmEndpoint};
 use crate::net::namespace::Namespace;
 use crate::net::netlink::Request;
@@ -23,6 +24,9 @@ pub(super) fn instruct(case: &Case, namespaces: &[Namespace]) -> Result<PathMana
         .map(|&host| {
             let mut manager = namespaces[host.index()].run(|| PathManager::open(&host.to_string()))??;
             let pm = case.knobs(host).pm;
+            if pm.userspace {
+                return Ok((host, Mutex::new(manager)));
+            }
             if pm.subflows.is_some() || pm.accepted.is_some() {
                 manager.set_limits(pm.subflow_limit(), pm.accept_limit())?;
             }
@@ -40,25 +44,43 @@ fn speaks_to(case: &Case, host: Host) -> bool {
 }
 
 /// Does what an event asks of a path manager. What there is nothing to do for is done.
-pub(super) fn happen(case: &Case, managers: &PathManagers, what: &Happening) -> Result<(), NetError> {
+pub(super) fn happen(case: &Case, managers: &PathManagers, ears: &Ears, what: &Happening) -> Result<(), NetError> {
     let Some((host, manager)) = what.host().and_then(|host| Some((host, managers.get(&host)?))) else { return Ok(()) };
     let mut manager = manager.lock().unwrap_or_else(PoisonError::into_inner);
-    // The endpoint as the case or an event brought it about: its identifier tells the kernel which it is.
-    let added = case.events.iter().filter_map(|event| match event.what {
-        Happening::Add { host: whose, endpoint } if whose == host => Some(endpoint),
-        _ => None,
-    });
-    let endpoints = case.knobs(host).pm.endpoints;
-    let known = || endpoints.iter().copied().chain(added).find(|endpoint| endpoint.link == what.link());
-    let result = match what {
-        Happening::Add { endpoint, .. } => manager.add(&in_kernel(case, host, endpoint)),
-        Happening::Remove { .. } => {
-            known().map_or(Ok(()), |endpoint| manager.remove(&in_kernel(case, host, &endpoint)))
+    let userspace = case.knobs(host).pm.userspace;
+    let mut heard = Vec::new();
+    if let Some(ear) = ears.get(&host) {
+        // A path manager in user space reads them itself.
+        if !userspace {
+            ear.receive()?;
         }
+        heard = ear.heard().events;
+    }
+    if userspace::orphans(case, host, &heard, what) {
+        return Ok(());
+    }
+    if userspace {
+        return userspace::happen(case, host, &mut manager, &heard, what);
+    }
+    // The endpoint as the case or an event brought it about: its identifier tells the kernel which it is.
+    let known = || userspace::endpoints(case, host).find(|endpoint| Some(endpoint.link) == what.link());
+    let result = match *what {
+        Happening::Add { endpoint, .. } => manager.add(&in_kernel(case, host, &endpoint)),
+        Happening::Remove { link, .. } => match known() {
+            Some(endpoint) => manager.remove(&in_kernel(case, host, &endpoint)),
+            None if case.topology.ways().first() == Some(&link) => {
+                manager.remove(&Endpoint { id: Some(0), ..in_kernel(case, host, &PmEndpoint::on(link)) })
+            }
+            None => Ok(()),
+        },
+        Happening::Flush { .. } => manager.flush(),
         Happening::Backup { on, .. } => known().map_or(Ok(()), |endpoint| {
-            manager.set_flags(&in_kernel(case, host, &PmEndpoint { backup: *on, ..endpoint }))
+            manager.set_flags(&in_kernel(case, host, &PmEndpoint { backup: on, ..endpoint }))
         }),
-        Happening::Block { .. } | Happening::Down { .. } => Ok(()),
+        Happening::Fullmesh { on, .. } => known().map_or(Ok(()), |endpoint| {
+            manager.set_flags(&in_kernel(case, host, &PmEndpoint { fullmesh: on, ..endpoint }))
+        }),
+        Happening::Destroy { .. } | Happening::Block { .. } | Happening::Down { .. } => Ok(()),
     };
     match result {
         // There already, gone already, or of a kind that may not change.
@@ -127,7 +149,7 @@ fn link_number(link: LinkId) -> u8 {
 }
 
 /// The address of `host` on `link`, in the family of the connection on the wire.
-fn own_address(case: &Case, host: Host, link: LinkId) -> IpAddr {
+pub(super) fn own_address(case: &Case, host: Host, link: LinkId) -> IpAddr {
     let side = if link.left() == host { Side::Left } else { Side::Right };
     match case.family {
         Family::V4 | Family::V4Mapped => layout::v4(link, side).into(),

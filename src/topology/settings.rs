@@ -66,6 +66,9 @@ fn knobs(knobs: &Knobs) -> Vec<Setting> {
         };
         settings.push(("net.ipv4.tcp_syncookies", value.into()));
     }
+    if knobs.pm.userspace {
+        settings.push(("net.mptcp.pm_type", "1".into()));
+    }
     settings.extend(knobs.sysctls.iter().map(|(sysctl, value)| (sysctl.key(), value.to_string().into())));
     settings
 }
@@ -89,7 +92,7 @@ mod tests {
             stale_loss_cnt: Some(2),
             add_addr_timeout: Some(1),
             join_initial: false,
-            pm: PathManager::default(),
+            pm: PathManager { userspace: true, ..PathManager::default() },
             sysctls: [(Sysctl::TcpEcn, 1)].into(),
         };
         let expected = [
@@ -103,6 +106,7 @@ mod tests {
             ("net.mptcp.stale_loss_cnt", "2"),
             ("net.mptcp.add_addr_timeout", "1"),
             ("net.ipv4.tcp_syncookies", "2"),
+            ("net.mptcp.pm_type", "1"),
             ("net.ipv4.tcp_ecn", "1"),
         ];
         assert_eq!(knobs(&all), expected.map(|(key, value)| (key, value.into())));

@@ -35,6 +35,21 @@ fn events(case: &Case, steps: &mut Steps) {
                 }
             });
         }
+        // All endpoints at once are less plain than one of them; a subflow that goes is less plain than its endpoint.
+        match event.what {
+            Happening::Flush { host } => {
+                for endpoint in case.knobs(host).pm.endpoints {
+                    let link = endpoint.link;
+                    steps.add(Phase::Kind, &format!("events.{nth}.{link}"), move |case| {
+                        case.events[nth].what = Happening::Remove { host, link };
+                    });
+                }
+            }
+            Happening::Destroy { host, link } => steps.add(Phase::Kind, &format!("events.{nth}"), move |case| {
+                case.events[nth].what = Happening::Remove { host, link };
+            }),
+            _ => {}
+        }
         // A link that is down is one that nothing passes, and then some.
         if let Happening::Down { link, lasts } = event.what {
             steps.add(Phase::Kind, &format!("events.{nth}"), move |case| {
@@ -69,10 +84,10 @@ fn keep_only(case: &mut Case, way: LinkId) {
     case.links.extend(link.map(|link| (LinkId::Ns1Ns2, link)));
     case.hosts.values_mut().for_each(|knobs| knobs.pm = PathManager::default());
     case.events.retain_mut(|event| {
-        let ours =
-            matches!(event.what, Happening::Block { .. }) && (event.what.link() == way || !event.what.link().is_path());
-        if event.what.link() == way {
-            *event.what.link_mut() = LinkId::Ns1Ns2;
+        let Happening::Block { link, .. } = &mut event.what else { return false };
+        let ours = *link == way || !link.is_path();
+        if *link == way {
+            *link = LinkId::Ns1Ns2;
         }
         ours
     });
@@ -94,8 +109,9 @@ fn without(case: &mut Case, place: usize) {
             endpoints.filter_map(|endpoint| Some(PmEndpoint { link: moved(endpoint.link)?, ..endpoint })).collect();
     }
     case.events.retain_mut(|event| {
-        let place = moved(event.what.link());
-        place.into_iter().for_each(|link| *event.what.link_mut() = link);
+        let Some(link) = event.what.link_mut() else { return true };
+        let place = moved(*link);
+        place.into_iter().for_each(|to| *link = to);
         place.is_some()
     });
 }
@@ -110,7 +126,7 @@ fn unbent(case: &mut Case) {
         case.hosts.insert(Host::Ns2, knobs);
     }
     case.server.host = Host::Ns2;
-    case.events.retain(|event| event.what.link().is_path() && event.what.host() != Some(Host::Ns3));
+    case.events.retain(|event| event.what.link().is_none_or(LinkId::is_path) && event.what.host() != Some(Host::Ns3));
 }
 
 fn path_manager(host: Host, knobs: &Knobs, steps: &mut Steps) {
@@ -121,6 +137,10 @@ fn path_manager(host: Host, knobs: &Knobs, steps: &mut Steps) {
         }
     };
     steps.add(Phase::Part, &at, move |case| edit(case, &|pm| *pm = PathManager::default()));
+    steps.add(Phase::Part, &format!("{at}.userspace"), move |case| {
+        edit(case, &|pm| pm.userspace = false);
+        case.events.retain(|event| !matches!(event.what, Happening::Destroy { host: whose, .. } if whose == host));
+    });
     steps.add(Phase::Field, &format!("{at}.subflows"), move |case| edit(case, &|pm| pm.subflows = None));
     steps.add(Phase::Field, &format!("{at}.accepted"), move |case| edit(case, &|pm| pm.accepted = None));
     type Limit = fn(&mut PathManager, u8);

@@ -101,7 +101,8 @@ fn move_to(case: &mut Case, client: Host, server: Host) {
     (case.client.host, case.server.host, case.hosts) = (client, server, knobs);
     let path = case.path();
     case.links.retain(|id, _| path.contains(id));
-    case.events.retain(|event| path.contains(&event.what.link()) && event.what.host().is_none());
+    case.events
+        .retain(|event| event.what.host().is_none() && event.what.link().is_some_and(|link| path.contains(&link)));
 }
 
 /// Turns the chain round: what was on its right is on its left.

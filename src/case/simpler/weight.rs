@@ -82,6 +82,8 @@ fn event(event: &Event) -> u128 {
     let what = match event.what {
         Happening::Block { lasts, .. } => lasts.as_nanos(),
         Happening::Down { lasts, .. } => THING + lasts.as_nanos(),
+        // Less plain than what is taken from one link.
+        Happening::Flush { .. } | Happening::Fullmesh { .. } | Happening::Destroy { .. } => THING,
         Happening::Add { .. } | Happening::Remove { .. } | Happening::Backup { .. } => 0,
     };
     20 * THING + when + what
@@ -94,7 +96,7 @@ fn path_manager(pm: &PathManager) -> u128 {
         10 * THING + flags.into_iter().map(thing).sum::<u128>()
     };
     let limit = |limit: Option<u8>| limit.map_or(0, |limit| THING + u128::from(limit));
-    limit(pm.subflows) + limit(pm.accepted) + pm.endpoints.iter().map(endpoint).sum::<u128>()
+    5 * thing(pm.userspace) + limit(pm.subflows) + limit(pm.accepted) + pm.endpoints.iter().map(endpoint).sum::<u128>()
 }
 
 fn thing(there: bool) -> u128 {

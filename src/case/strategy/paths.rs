@@ -19,6 +19,12 @@ const RATIOS: [u32; 5] = [1, 2, 5, 10, 25];
 const LONG_SHARE: f64 = 0.85;
 /// The share of cases in which something happens to a path on the way.
 const EVENTS_SHARE: f64 = 0.35;
+/// The share of cases in which a path manager is a program in user space.
+const USER_SPACE_SHARE: f64 = 0.15;
+/// The share of the events that take the client's first subflow from it.
+const FIRST_SHARE: f64 = 0.12;
+/// The share of hindrances that are of all paths, of which one recovers soon.
+const ALL_DOWN_SHARE: f64 = 0.2;
 /// What a long transfer has at least in one direction, where the links let so much through.
 const LONG: u64 = 128 << 10;
 
@@ -151,9 +157,28 @@ pub(super) fn path_managers(case: &mut Case) {
     };
     for (host, endpoints) in [(case.client.host, client), (case.server.host, server)] {
         let (subflows, accepted) = (Some(limits(&mut draw)), Some(limits(&mut draw)));
-        knobs(case, host).pm = PathManager { subflows, accepted, endpoints };
+        knobs(case, host).pm = PathManager { userspace: false, subflows, accepted, endpoints };
     }
     kernel_knobs(case, &mut draw);
+    in_user_space(case);
+}
+
+/// Has programs in user space manage paths instead of the kernel, at one end or both.
+fn in_user_space(case: &mut Case) {
+    let mut draw = Draw::new(case.seed, "user space");
+    if !draw.chance(USER_SPACE_SHARE) {
+        return;
+    }
+    let which = draw.even(1, 3);
+    for (bit, host) in [(1, case.client.host), (2, case.server.host)] {
+        if which & bit != 0 {
+            let pm = &mut knobs(case, host).pm;
+            pm.userspace = true;
+            for endpoint in &mut pm.endpoints {
+                (endpoint.fullmesh, endpoint.laminar) = (false, false);
+            }
+        }
+    }
 }
 
 fn kernel_knobs(case: &mut Case, draw: &mut Draw) {
@@ -195,8 +220,36 @@ pub(super) fn events(case: &mut Case, rough: bool) {
             _ if client >= server => Moment::Client(draw.even(0, client)),
             _ => Moment::Server(draw.even(0, server)),
         };
+        if rough && draw.chance(0.5 * ALL_DOWN_SHARE) {
+            let last = draw.millis(300, 1_500);
+            let spared = draw.pick(case.topology.ways());
+            for link in case.topology.ways() {
+                let lasts = if *link == spared { draw.millis(20, 200) } else { last };
+                case.events.push(Event { when, what: Happening::Down { link: *link, lasts } });
+            }
+            continue;
+        }
         let what = if rough && draw.chance(0.5) { hindrance(case, &mut draw) } else { told(case, &mut draw) };
         case.events.extend(what.map(|what| Event { when, what }));
+    }
+    first(case, &mut draw);
+}
+
+/// Makes the first subflow go, instead of others: what is left is a subflow that has joined.
+fn first(case: &mut Case, draw: &mut Draw) {
+    let host = case.client.host;
+    let boxed = case.links.values().any(|link| !(link.forward.rules.is_empty() && link.backward.rules.is_empty()));
+    let Some(at) = case.events.iter().position(|event| event.what.host().is_some()) else { return };
+    if boxed || !draw.chance(FIRST_SHARE) {
+        return;
+    }
+    let link = case.topology.ways()[0];
+    let destroys = case.knobs(host).pm.userspace && draw.chance(0.5);
+    case.events[at].what = if destroys { Happening::Destroy { host, link } } else { Happening::Remove { host, link } };
+    let mut nth = 0..;
+    case.events.retain(|event| nth.next() == Some(at) || !event.what.retires());
+    for knobs in case.hosts.values_mut() {
+        knobs.sysctls.remove(&Sysctl::MptcpCloseTimeout);
     }
 }
 
@@ -222,11 +275,14 @@ fn told(case: &Case, draw: &mut Draw) -> Option<Happening> {
         let endpoint = PmEndpoint { signal, subflow: !signal, backup: draw.chance(0.2), ..PmEndpoint::on(link) };
         return Some(Happening::Add { host: if signal { server } else { client }, endpoint });
     }
-    let (host, PmEndpoint { link, backup, .. }) = draw.pick(&all);
-    Some(if draw.chance(0.5) {
-        Happening::Remove { host, link }
-    } else {
-        Happening::Backup { host, link, on: !backup }
+    let (host, PmEndpoint { link, backup, subflow, fullmesh, .. }) = draw.pick(&all);
+    let userspace = case.knobs(host).pm.userspace;
+    Some(match draw.even(0, 9) {
+        0..=3 => Happening::Remove { host, link },
+        4 if userspace => Happening::Destroy { host, link },
+        4 if subflow => Happening::Fullmesh { host, link, on: !fullmesh },
+        5 => Happening::Flush { host },
+        _ => Happening::Backup { host, link, on: !backup },
     })
 }
 

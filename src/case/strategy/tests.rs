@@ -311,6 +311,11 @@ fn every_way_to_have_several_paths_is_met() {
             ("down", happens(&case, |it| matches!(it, Happening::Down { .. }))),
             ("add", happens(&case, |it| matches!(it, Happening::Add { .. }))),
             ("remove", happens(&case, |it| matches!(it, Happening::Remove { .. }))),
+            ("flush", happens(&case, |it| matches!(it, Happening::Flush { .. }))),
+            ("full mesh", happens(&case, |it| matches!(it, Happening::Fullmesh { .. }))),
+            ("destroy", happens(&case, |it| matches!(it, Happening::Destroy { .. }))),
+            ("first goes", case.events.iter().any(|event| case.loses_its_first(&event.what))),
+            ("user space", case.hosts.values().any(|knobs| knobs.pm.userspace)),
             ("change", happens(&case, |it| matches!(it, Happening::Backup { .. }))),
             ("long", case.topology.paths() > 1 && case.client.payload.max(case.server.payload) > 1 << 20),
         ] {

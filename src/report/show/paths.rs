@@ -32,6 +32,7 @@ fn line(case: &Case, id: LinkId) -> String {
 /// What a path manager is told.
 pub fn path_manager(pm: &PathManager) -> Option<String> {
     let mut said = Vec::new();
+    said.extend(pm.userspace.then(|| "in user space".to_owned()));
     said.extend(pm.subflows.map(|limit| format!("up to {}", phrase::count(limit.into(), "further subflow"))));
     said.extend(pm.accepted.map(|limit| format!("accepts {}", phrase::count(limit.into(), "ADD_ADDR"))));
     said.extend(pm.endpoints.iter().map(endpoint));
@@ -52,6 +53,12 @@ pub fn event(event: &Event) -> String {
         }
         Happening::Add { host, endpoint: added } => format!("{host} gets {}", endpoint(&added)),
         Happening::Remove { host, link } => format!("{host} loses endpoint {link}"),
+        Happening::Flush { host } => format!("{host} loses all endpoints"),
+        Happening::Fullmesh { host, link, on: true } => format!("{host}'s endpoint {link} makes a full mesh"),
+        Happening::Fullmesh { host, link, on: false } => {
+            format!("{host}'s endpoint {link} makes no full mesh any more")
+        }
+        Happening::Destroy { host, link } => format!("{host} ends its subflows on {link}"),
         Happening::Backup { host, link, on: true } => format!("{host}'s endpoint {link} becomes a backup"),
         Happening::Backup { host, link, on: false } => format!("{host}'s endpoint {link} is no backup any more"),
     };
@@ -98,8 +105,8 @@ mod tests {
     fn a_path_manager_is_told_in_words() {
         assert_eq!(path_manager(&PathManager::default()), None);
         let endpoints = vec![PmEndpoint { backup: true, subflow: true, id: Some(7), ..PmEndpoint::on(LinkId::Path2) }];
-        let pm = PathManager { subflows: Some(1), accepted: Some(2), endpoints };
-        let said = "up to 1 further subflow, accepts 2 ADD_ADDRs, endpoint path2 subflow backup id 7";
+        let pm = PathManager { subflows: Some(1), accepted: Some(2), endpoints, userspace: true };
+        let said = "in user space, up to 1 further subflow, accepts 2 ADD_ADDRs, endpoint path2 subflow backup id 7";
         assert_eq!(path_manager(&pm).as_deref(), Some(said));
     }
 }

@@ -1,0 +1,259 @@
+//! The path manager in user space: it hears of connections from the kernel, and has it announce addresses, and make and end
+//! subflows. Hosts whose path manager is the kernel's own are only listened to.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::PoisonError;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::layout::{self, Side};
+use super::paths::{PathManagers, in_kernel, own_address};
+use crate::case::{Case, Happening, Host, LinkId, PmEndpoint};
+use crate::net::NetError;
+use crate::net::namespace::Namespace;
+use crate::net::path_manager::events::Events;
+use crate::net::path_manager::{Endpoint, PathManager, flag};
+use crate::observation::{PmEvent, PmEventKind};
+
+/// What is heard of the connections of hosts.
+pub(super) type Ears = BTreeMap<Host, Events>;
+
+/// Listens at both ends, where there is something to hear of more than one subflow.
+pub(super) fn listen(case: &Case, namespaces: &[Namespace]) -> Result<Ears, NetError> {
+    let ends = [case.client.host, case.server.host];
+    let managed = ends.iter().any(|host| case.knobs(*host).pm.userspace);
+    if !case.is_mptcp() || (case.topology.paths() < 2 && !managed) {
+        return Ok(Ears::new());
+    }
+    let ear = |host: Host| namespaces[host.index()].run(|| Events::listen(&host.to_string()))?;
+    ends.into_iter().map(|host| Ok((host, ear(host)?))).collect()
+}
+
+/// A connection that lives, as far as was heard.
+#[derive(Debug, PartialEq)]
+struct Connection {
+    token: u32,
+    /// Both ends of each of its subflows.
+    subflows: Vec<(SocketAddr, SocketAddr)>,
+}
+
+/// The connections that live after these events.
+fn connections(heard: &[PmEvent]) -> Vec<Connection> {
+    let mut living: Vec<Connection> = Vec::new();
+    for event in heard {
+        let place = living.iter().position(|connection| connection.token == event.token);
+        let ends = event.local.zip(event.remote);
+        match (event.kind, place) {
+            (PmEventKind::Established, None) => {
+                living.push(Connection { token: event.token, subflows: ends.into_iter().collect() });
+            }
+            (PmEventKind::SubflowEstablished, Some(place)) => living[place].subflows.extend(ends),
+            (PmEventKind::SubflowClosed, Some(place)) => living[place].subflows.retain(|each| Some(*each) != ends),
+            (PmEventKind::Closed, Some(place)) => drop(living.remove(place)),
+            _ => {}
+        }
+    }
+    living
+}
+
+/// The addresses of `host` that an event has no more subflows from.
+fn retired(case: &Case, host: Host, what: &Happening) -> Vec<IpAddr> {
+    let links: Vec<LinkId> = match what {
+        Happening::Remove { link, .. } | Happening::Destroy { link, .. } => vec![*link],
+        Happening::Flush { .. } => endpoints(case, host).map(|endpoint| endpoint.link).collect(),
+        _ => Vec::new(),
+    };
+    links.into_iter().map(|link| own_address(case, host, link)).collect()
+}
+
+/// The endpoints of `host`, those that events add included.
+pub(super) fn endpoints(case: &Case, host: Host) -> impl Iterator<Item = PmEndpoint> {
+    let added = case.events.iter().filter_map(move |event| match event.what {
+        Happening::Add { host: whose, endpoint } if whose == host => Some(endpoint),
+        _ => None,
+    });
+    case.knobs(host).pm.endpoints.into_iter().chain(added)
+}
+
+/// Whether an event would leave a connection of `host` without any subflow.
+pub(super) fn orphans(case: &Case, host: Host, heard: &[PmEvent], what: &Happening) -> bool {
+    let gone = retired(case, host, what);
+    let stays = |(local, _): &(SocketAddr, SocketAddr)| !gone.contains(&local.ip().to_canonical());
+    let orphaned = |connection: &Connection| !connection.subflows.iter().any(stays);
+    what.retires() && connections(heard).iter().any(orphaned)
+}
+
+/// Does what an event asks of the path manager in user space of `host`, for each connection.
+pub(super) fn happen(
+    case: &Case,
+    host: Host,
+    manager: &mut PathManager,
+    heard: &[PmEvent],
+    what: &Happening,
+) -> Result<(), NetError> {
+    for Connection { token, subflows } in connections(heard) {
+        let from = |gone: &[IpAddr]| -> Vec<(SocketAddr, SocketAddr)> {
+            let ours = subflows.iter().filter(|(local, _)| gone.contains(&local.ip().to_canonical()));
+            ours.copied().collect()
+        };
+        match *what {
+            Happening::Add { endpoint, .. } => {
+                let Some((_, remote)) = subflows.first().copied() else { continue };
+                employ(case, host, manager, token, &endpoint, remote)?;
+            }
+            Happening::Remove { .. } | Happening::Flush { .. } | Happening::Destroy { .. } => {
+                if !matches!(what, Happening::Destroy { .. }) {
+                    for id in identifiers(case, host, what) {
+                        settle(manager.withdraw(token, id))?;
+                    }
+                }
+                for (local, remote) in from(&retired(case, host, what)) {
+                    settle(manager.destroy(token, local, remote))?;
+                }
+            }
+            Happening::Backup { link, on, .. } => {
+                for (local, remote) in from(&[own_address(case, host, link)]) {
+                    settle(manager.prioritize(token, local.ip(), remote, on))?;
+                }
+            }
+            Happening::Fullmesh { .. } | Happening::Block { .. } | Happening::Down { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+/// The identifiers of the addresses that an event takes back.
+fn identifiers(case: &Case, host: Host, what: &Happening) -> Vec<u8> {
+    let of = |endpoint: PmEndpoint| local(case, host, &endpoint).id.unwrap_or(0);
+    match *what {
+        Happening::Flush { .. } => endpoints(case, host).map(of).collect(),
+        Happening::Remove { link, .. } => {
+            let known = endpoints(case, host).find(|endpoint| endpoint.link == link);
+            vec![of(known.unwrap_or(PmEndpoint::on(link)))]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// An endpoint as a connection knows it: the address that the client's connection began with has the identifier 0.
+fn local(case: &Case, host: Host, endpoint: &PmEndpoint) -> Endpoint {
+    let known = in_kernel(case, host, endpoint);
+    let begins = host == case.client.host && case.topology.ways().first() == Some(&endpoint.link);
+    if begins { Endpoint { id: Some(0), ..known } } else { known }
+}
+
+/// Uses an endpoint for a connection to `remote`: announces it, or makes a subflow from it.
+fn employ(
+    case: &Case,
+    host: Host,
+    manager: &mut PathManager,
+    token: u32,
+    endpoint: &PmEndpoint,
+    remote: SocketAddr,
+) -> Result<(), NetError> {
+    let known = local(case, host, endpoint);
+    let backup = known.flags & flag::BACKUP;
+    if endpoint.signal {
+        settle(manager.announce(token, &Endpoint { flags: flag::SIGNAL | backup, ..known }))?;
+    }
+    // The client alone reaches a port that is listened on.
+    if endpoint.subflow && host == case.client.host && known.id != Some(0) {
+        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+        settle(manager.create(token, &Endpoint { flags: flag::SUBFLOW | backup, ..known }, remote))?;
+    }
+    Ok(())
+}
+
+/// What the kernel refuses, since a connection has ended or its peer is out of reach, is no trouble.
+fn settle(result: Result<(), NetError>) -> Result<(), NetError> {
+    match result {
+        Err(error) if matches!(error.errno(), Some(Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Runs the path managers in user space until `stop` can be read.
+pub(super) fn manage(case: &Case, managers: &PathManagers, ears: &Ears, stop: BorrowedFd<'_>) -> Result<(), NetError> {
+    let ours: Vec<(Host, &Events)> =
+        ears.iter().filter(|(host, _)| case.knobs(**host).pm.userspace).map(|(host, ear)| (*host, ear)).collect();
+    let mut waiting: Vec<PollFd<'_>> =
+        ours.iter().map(|(_, ear)| PollFd::new(ear.as_fd(), PollFlags::POLLIN)).collect();
+    waiting.push(PollFd::new(stop, PollFlags::POLLIN));
+    loop {
+        match poll(&mut waiting, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(NetError::new("wait for the path manager's events", errno)),
+        }
+        if waiting.last().and_then(PollFd::any).unwrap_or(false) {
+            return Ok(());
+        }
+        for (host, ear) in &ours {
+            let Some(manager) = managers.get(host) else { continue };
+            for event in ear.receive()? {
+                let mut manager = manager.lock().unwrap_or_else(PoisonError::into_inner);
+                react(case, *host, &mut manager, &event)?;
+            }
+        }
+    }
+}
+
+/// What the path manager in user space of `host` does about an event.
+fn react(case: &Case, host: Host, manager: &mut PathManager, event: &PmEvent) -> Result<(), NetError> {
+    let Some(remote) = event.remote else { return Ok(()) };
+    let pm = case.knobs(host).pm;
+    match event.kind {
+        PmEventKind::Established => {
+            pm.endpoints.iter().try_for_each(|endpoint| employ(case, host, manager, event.token, endpoint, remote))
+        }
+        PmEventKind::Announced if pm.accept_limit() > 0 && host == case.client.host => {
+            let peer = remote.ip().to_canonical();
+            let [v4, v6]: [fn(LinkId) -> IpAddr; 2] =
+                [|link| layout::v4(link, Side::Right).into(), |link| layout::v6(link, Side::Right).into()];
+            let way = case.topology.ways().iter().find(|way| [v4(**way), v6(**way)].contains(&peer));
+            let Some(link) = way else { return Ok(()) };
+            let known = pm.endpoints.iter().copied().find(|endpoint| endpoint.link == *link);
+            let near = local(case, host, &known.unwrap_or(PmEndpoint::on(*link)));
+            let remote = SocketAddr::new(peer, remote.port());
+            settle(manager.create(event.token, &Endpoint { flags: flag::SUBFLOW, ..near }, remote))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: PmEventKind, local: &str) -> PmEvent {
+        PmEvent {
+            kind,
+            token: 7,
+            local: Some(format!("{local}:5000").parse().expect("an address")),
+            remote: Some("10.0.11.2:80".parse().expect("an address")),
+            local_id: None,
+            remote_id: None,
+            backup: false,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn the_last_subflow_of_a_connection_is_not_taken() {
+        let case = Case { topology: crate::case::Topology::Parallel(2), ..Case::default() };
+        let (first, second) = (event(PmEventKind::Established, "10.0.11.1"), "10.0.12.1");
+        let remove = |link| Happening::Remove { host: Host::Ns1, link };
+        let alone = [first.clone()];
+        assert!(orphans(&case, Host::Ns1, &alone, &remove(LinkId::Path1)));
+        assert!(!orphans(&case, Host::Ns1, &alone, &remove(LinkId::Path2)));
+        let joined = [first.clone(), event(PmEventKind::SubflowEstablished, second)];
+        assert!(!orphans(&case, Host::Ns1, &joined, &remove(LinkId::Path1)));
+        let [established, lost] = joined.clone();
+        let left = [established, lost, event(PmEventKind::SubflowClosed, second)];
+        assert!(orphans(&case, Host::Ns1, &left, &remove(LinkId::Path1)));
+        let over = [first, event(PmEventKind::Closed, second)];
+        assert!(!orphans(&case, Host::Ns1, &over, &remove(LinkId::Path1)));
+    }
+}
