@@ -32,7 +32,7 @@ fn diamond(rates: [u32; 2], delays: [u64; 2], queues: [u32; 2], from_client: boo
         case.links.insert(way, Link { forward: limited.clone(), backward: limited, ..Link::default() });
     }
     let endpoints = vec![PmEndpoint { subflow: true, ..PmEndpoint::on(LinkId::Path2) }];
-    let limits = PathManager { subflows: Some(1), accepted: Some(1), endpoints: Vec::new() };
+    let limits = PathManager { subflows: Some(1), accepted: Some(1), ..PathManager::default() };
     case.hosts.insert(Host::Ns1, Knobs { pm: PathManager { endpoints, ..limits.clone() }, ..Knobs::default() });
     case.hosts.insert(Host::Ns3, Knobs { pm: limits, ..Knobs::default() });
     case

@@ -20,7 +20,7 @@ const LONG_SHARE: f64 = 0.85;
 /// The share of cases in which something happens to a path on the way.
 const EVENTS_SHARE: f64 = 0.35;
 /// The share of cases in which a path manager is a program in user space.
-const USER_SPACE_SHARE: f64 = 0.15;
+const USER_SPACE_SHARE: f64 = 0.2;
 /// The share of the events that take the client's first subflow from it.
 const FIRST_SHARE: f64 = 0.12;
 /// The share of hindrances that are of all paths, of which one recovers soon.
@@ -278,8 +278,8 @@ fn told(case: &Case, draw: &mut Draw) -> Option<Happening> {
     let (host, PmEndpoint { link, backup, subflow, fullmesh, .. }) = draw.pick(&all);
     let userspace = case.knobs(host).pm.userspace;
     Some(match draw.even(0, 9) {
+        2..=5 if userspace => Happening::Destroy { host, link },
         0..=3 => Happening::Remove { host, link },
-        4 if userspace => Happening::Destroy { host, link },
         4 if subflow => Happening::Fullmesh { host, link, on: !fullmesh },
         5 => Happening::Flush { host },
         _ => Happening::Backup { host, link, on: !backup },
