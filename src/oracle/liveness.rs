@@ -25,6 +25,11 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     if run.expected.may_be_orphaned {
         return Some(Verdict::skip("nothing moved, but the connection may have no subflow any more"));
     }
+    if run.expected.may_be_cut && waits_for_subflows(run) {
+        return Some(Verdict::skip(
+            "nothing moved, but the only subflow was reset on the way, and MPTCP waits a minute for another one",
+        ));
+    }
     if let Some(rest) = keeps_its_pause(run) {
         let rest = humantime::format_duration(whole(rest));
         return Some(Verdict::skip(&format!(
@@ -73,6 +78,15 @@ fn too_late(run: &Run<'_>) -> Option<Duration> {
     (worst > run.expected.patience / 4).then_some(whole(worst))
 }
 
+/// Whether MPTCP sockets are left without any subflow, each with the timer that ends them a minute after the last one
+/// (net.mptcp.close_timeout).
+fn waits_for_subflows(run: &Run<'_>) -> bool {
+    let sockets = run.seen.hosts.values().flat_map(|host| &host.stalled_sockets);
+    let (mptcp, tcp): (Vec<_>, Vec<_>) = sockets.partition(|socket| socket.protocol == "mptcp");
+    let ends = |socket: &&SocketState| socket.state == "ESTAB" && socket.timer.as_deref() == Some("keepalive");
+    !mptcp.is_empty() && mptcp.iter().all(ends) && tcp.iter().all(|socket| socket.state == "TIME-WAIT")
+}
+
 /// In how long the retransmission timer of a connection without time stamps fires, where it has not fired since the last
 /// progress, but rests as long as after the losses before that. An acknowledgement of what was sent twice says nothing of the
 /// round trip then, so the pause stays doubled (RFC 6298 section 5, Karn's algorithm): where each packet is lost
@@ -99,7 +113,7 @@ fn whole(duration: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{Case, Host, LinkId};
+    use crate::case::{Action, Case, Host, LinkId, Pick, Protocol, Rule, Towards};
     use crate::observation::Observation;
     use crate::oracle::{healthy, judge};
 
@@ -110,6 +124,32 @@ mod tests {
         seen.server.state = "reading".into();
         change(&mut seen);
         judge(&Case::default(), &seen)
+    }
+
+    #[test]
+    fn mptcp_may_wait_for_another_subflow_where_something_resets_the_only_one() {
+        let judged = |rules: Vec<Rule>, timer: Option<&str>, more: &[&str]| {
+            let mut case = Case::default();
+            (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+            case.server.host = Host::Ns2;
+            case.links.entry(LinkId::Ns1Ns2).or_default().forward.rules = rules;
+            let mut seen = crate::oracle::healthy::observation(&case);
+            seen.end = End::Stalled { idle: Duration::from_secs(4) };
+            let socket = |protocol: &str| SocketState {
+                protocol: protocol.into(),
+                state: "ESTAB".into(),
+                timer: timer.map(str::to_owned),
+                ..SocketState::default()
+            };
+            let sockets = ["mptcp"].iter().chain(more).map(|protocol| socket(protocol)).collect();
+            seen.hosts.entry(Host::Ns1).or_default().stalled_sockets = sockets;
+            crate::oracle::judge(&case, &seen).kind
+        };
+        let reset = || vec![Rule::once(Pick::Data(9), Action::Reset(Towards::Both))];
+        assert_eq!(judged(reset(), Some("keepalive"), &[]), Kind::Skip);
+        assert_eq!(judged(reset(), Some("keepalive"), &["tcp"]), Kind::Stalled, "a subflow is there");
+        assert_eq!(judged(reset(), None, &[]), Kind::Stalled, "nothing will ever end it");
+        assert_eq!(judged(Vec::new(), Some("keepalive"), &[]), Kind::Stalled);
     }
 
     #[test]
