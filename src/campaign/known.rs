@@ -13,7 +13,14 @@ use crate::case::file;
 /// A `*` in a signature stands for anything, and ` | ` parts two signatures of one bug.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
-    notes: BTreeMap<String, String>,
+    notes: BTreeMap<String, Note>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Note {
+    text: String,
+    /// Whether this program itself brings it, and not its user.
+    built_in: bool,
 }
 
 /// A file of known findings that cannot be used.
@@ -44,20 +51,30 @@ const BUILT_IN: &[&str] = &[
     include_str!("../../cases/known/checksum-stall-7.2.toml"),
     include_str!("../../cases/known/fallback-fin-stall-7.2.toml"),
     include_str!("../../cases/known/fallback-enotconn.toml"),
+    include_str!("../../cases/known/fallback-handshake-enotconn-7.2.toml"),
     include_str!("../../cases/known/fallback-hole.toml"),
     include_str!("../../cases/known/fallback-stall.toml"),
     include_str!("../../cases/known/fallback-one-early.toml"),
+    include_str!("../../cases/known/fallback-overlap-6.18.toml"),
+    include_str!("../../cases/known/fallback-overlap-enotconn-7.2.toml"),
+    include_str!("../../cases/known/fallback-overlap-hole-7.2.toml"),
     include_str!("../../cases/known/fallback-truncation.toml"),
+    include_str!("../../cases/known/fallback-unread-7.2.toml"),
+    include_str!("../../cases/known/fastopen-extra-7.2.toml"),
+    include_str!("../../cases/known/fastopen-stripped-truncation-7.2.toml"),
     include_str!("../../cases/known/fastopen-stall.toml"),
     include_str!("../../cases/known/fastopen-stall-7.2.toml"),
     include_str!("../../cases/known/fastopen-inq.toml"),
     include_str!("../../cases/known/fastopen-inq-7.2.toml"),
+    include_str!("../../cases/known/fastopen-one-early-7.2.toml"),
+    include_str!("../../cases/known/join-late-6.18.toml"),
     include_str!("../../cases/known/left-after-close-6.18.toml"),
     include_str!("../../cases/known/left-after-fallback-7.2.toml"),
     include_str!("../../cases/known/one-sided-fallback-6.18.toml"),
     include_str!("../../cases/known/one-sided-fallback-7.2.toml"),
     include_str!("../../cases/known/rcvlowat-stall-7.2.toml"),
     include_str!("../../cases/known/rcvlowat-stall.toml"),
+    include_str!("../../cases/known/rcvlowat-window-7.2.toml"),
     include_str!("../../cases/known/several-subflows-stall-6.18.toml"),
     include_str!("../../cases/known/several-subflows-stall-7.2.toml"),
     include_str!("../../cases/known/shut-below-a-segment-7.2.toml"),
@@ -70,7 +87,8 @@ impl Known {
     pub fn of_kernel(kernel: &str) -> Known {
         let cases = BUILT_IN.iter().filter_map(|text| file::parse(text, Path::new("cases/known")).ok());
         let records = cases.filter_map(|case| case.finding).filter(|record| series(&record.kernel) == series(kernel));
-        Known { notes: records.map(|record| (record.signature, record.note.unwrap_or_default())).collect() }
+        let note = |text: Option<String>| Note { text: text.unwrap_or_default(), built_in: true };
+        Known { notes: records.map(|record| (record.signature, note(record.note))).collect() }
     }
 
     /// Adds the known findings at `path`:
@@ -93,7 +111,8 @@ impl Known {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| bad(error.to_string()))?;
         if table.contains_key("known") {
             let list: List = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;
-            self.notes.extend(list.known.into_iter().map(|entry| (entry.signature, entry.note)));
+            let note = |text| Note { text, built_in: false };
+            self.notes.extend(list.known.into_iter().map(|entry| (entry.signature, note(entry.note))));
             return Ok(());
         }
         let case = file::read(path).map_err(|error| {
@@ -102,13 +121,25 @@ impl Known {
             ))
         })?;
         let record = case.finding.ok_or_else(|| bad("it is a case without a finding".to_owned()))?;
-        self.notes.insert(record.signature, record.note.unwrap_or_default());
+        self.notes.insert(record.signature, Note { text: record.note.unwrap_or_default(), built_in: false });
         Ok(())
     }
 
     /// The note on this signature, where it is known.
     pub fn note(&self, signature: &str) -> Option<&str> {
-        self.notes.iter().find(|(known, _)| matches(known, signature)).map(|(_, note)| note.as_str())
+        self.find(signature).map(|note| note.text.as_str())
+    }
+
+    /// Whether it is known to this program alone: a bug of the kernel that few cases meet. What its user has listed may be as
+    /// frequent as it likes.
+    pub fn is_rare(&self, signature: &str) -> bool {
+        self.find(signature).is_some_and(|note| note.built_in)
+    }
+
+    fn find(&self, signature: &str) -> Option<&Note> {
+        let mut fitting = self.notes.iter().filter(|(known, _)| matches(known, signature)).map(|(_, note)| note);
+        let first = fitting.next()?;
+        Some(fitting.find(|note| !note.built_in).filter(|_| first.built_in).unwrap_or(first))
     }
 }
 

@@ -4,7 +4,7 @@
 //! nothing to do with MPTCP may show on such a connection too; so shrinking does not hold on to circumstances
 //! ([`Verdict::resembles`]), while grouping does.
 
-use super::{BOTH, Kind, Run, Verdict, leaving, memory, middlebox};
+use super::{BOTH, Kind, Run, Verdict, fallen_back, leaving, memory, middlebox};
 use crate::payload::Sender;
 
 const FAST_OPEN: &str = "TCP Fast Open";
@@ -16,16 +16,28 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         Kind::Corrupt | Kind::Truncated | Kind::Extra | Kind::Stalled | Kind::Reset | Kind::Leak | Kind::Slow
     );
     let stalled = verdict.kind == Kind::Stalled;
+    let truncated = verdict.kind == Kind::Truncated;
+    let loses = truncated || stalled || matches!(verdict.kind, Kind::Corrupt | Kind::Reset);
     let found = [
         (falls_back(run), how(run)),
         (falls_back(run) && meets_middlebox(run), "middlebox against DSS"),
         (falls_back(run) && drops_behind(run), "NoDSSInWindow"),
+        (verdict.kind == Kind::Corrupt && joins_on_two_cpus(run), "subflows joined on two CPUs"),
+        (loses && fallen_back::overlaps(run), "segments that overlap"),
+        (truncated && fallen_back::ends_at_once(run), "end sent at the fallback"),
+        (truncated && fallen_back::closed_unread(run), "closed with bytes unread"),
+        (verdict.kind == Kind::Reset && fallen_back::closed_by_the_end(run), "behind its own end"),
         (rests_on_cookie(run), "SYN cookie"),
+        (rests_on_cookie(run) && lacks_its_beginning(run), "up to three bytes before the first"),
         (opens_fast(run), FAST_OPEN),
         (stalled && memory::full_out_of_order(run), "several subflows, receive memory full"),
         (stalled && memory::full_of_unchecked(run), "DSS checksum, receive memory full"),
         (verdict.kind == Kind::Reset && memory::gave_up_unchecked(run), "DSS checksum, receive memory full"),
         (stalled && memory::full_below_low_water(run), "SO_RCVLOWAT on MPTCP, receive memory full"),
+        (
+            stalled && memory::shut_below_low_water(run) && !memory::full_below_low_water(run),
+            "SO_RCVLOWAT on MPTCP, window shut",
+        ),
         (stalled && memory::shut_below_a_segment(run), "window below a segment, not scaled"),
         (stalled && leaving::is_not_told(run), "data for a closed MPTCP socket"),
         (verdict.kind == Kind::Leak && leaving::holds_unread(run), "data for a closed MPTCP socket"),
@@ -71,9 +83,21 @@ fn opens_fast(run: &Run<'_>) -> bool {
     run.counter(Sender::Server, "TcpExt.TCPFastOpenPassive") > 0
 }
 
+/// Whether the server took subflows in while another CPU could bring data over them.
+fn joins_on_two_cpus(run: &Run<'_>) -> bool {
+    run.case.cpus > 1 && run.counter(Sender::Server, "MPTcpExt.MPJoinAckRx") > 0
+}
+
 /// Whether the server made its connection from a SYN cookie.
 fn rests_on_cookie(run: &Run<'_>) -> bool {
     run.counter(Sender::Server, "TcpExt.SyncookiesRecv") > 0
+}
+
+/// Whether one to three bytes are missing from the beginning of the client's stream: a cookie takes an initial sequence number
+/// that is too high by as much.
+fn lacks_its_beginning(run: &Run<'_>) -> bool {
+    let mismatch = run.story(Sender::Server).mismatch.as_ref();
+    mismatch.is_some_and(|found| found.offset == 0 && (1..=3).contains(&found.expected.saturating_sub(found.received)))
 }
 
 #[cfg(test)]
@@ -81,6 +105,7 @@ mod tests {
     use crate::case::{Case, Protocol, Syncookies};
     use crate::observation::{End, MptcpState};
     use crate::oracle::{healthy, judge};
+    use crate::payload::{Damage, Mismatch};
 
     #[test]
     fn a_fallback_and_a_cookie_are_part_of_the_signature_but_not_of_the_looks() {
@@ -113,6 +138,22 @@ mod tests {
         let both = judge(&case, &seen);
         assert_eq!(both.signature, format!("{} (fallen back to TCP, SYN cookie)", plain.signature));
         assert!(plain.resembles(&both.signature) && both.resembles(&fallen.signature));
+    }
+
+    #[test]
+    fn subflows_and_two_cpus_explain_wrong_bytes_together() {
+        let looks = |cpus, joined| {
+            let mut case = Case { cpus, ..Case::default() };
+            (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+            let mut seen = healthy::observation(&case);
+            let (kind, hex) = (Damage::Garbage, String::new());
+            seen.server.mismatch = Some(Mismatch { kind, offset: 1, length: 1, expected: 9, received: 9, hex });
+            let counters = &mut seen.hosts.entry(case.server.host).or_default().counters;
+            counters.insert("MPTcpExt.MPJoinAckRx".into(), joined);
+            judge(&case, &seen).signature
+        };
+        assert!(looks(2, 3).ends_with("(subflows joined on two CPUs)"), "{}", looks(2, 3));
+        assert_eq!((looks(1, 3), looks(2, 0)), (looks(1, 0), looks(1, 0)));
     }
 
     #[test]

@@ -61,6 +61,21 @@ pub fn full_below_low_water(run: &Run<'_>) -> bool {
     waits && sockets(run, "mptcp").any(|(_, socket)| pressed(socket))
 }
 
+/// Whether a reader on an MPTCP socket waits for more bytes at once than its peer may send: the window is shut below a segment, at
+/// which TCP calls a socket readable whatever its low-water mark (tcp_epollin_ready(), include/net/tcp.h).
+pub fn shut_below_low_water(run: &Run<'_>) -> bool {
+    let waiting = BOTH.into_iter().filter(|side| {
+        run.story(*side).mptcp.is_some() && run.endpoint(*side).options.rcvlowat.is_some_and(|bytes| bytes > 1)
+    });
+    let hosts: Vec<Host> = waiting.map(|side| run.endpoint(side).host).collect();
+    let unread =
+        |of: Host| sockets(run, "mptcp").any(|(host, socket)| host == of && detail(socket, "mem_rmem_alloc") > 0);
+    sockets(run, "tcp").any(|(host, socket)| {
+        let shut = detail(socket, "rcv_mss") > 0 && detail(socket, "rcv_wnd") <= detail(socket, "rcv_mss");
+        detail(socket, "mptcp_subflow") == 1 && shut && hosts.contains(&host) && unread(host)
+    })
+}
+
 /// Whether a reader's window is shut for good, though all is read: a window that cannot be scaled is rounded down to whole
 /// segments, and its limit has become less than one (__tcp_select_window(), net/ipv4/tcp_output.c).
 pub fn shut_below_a_segment(run: &Run<'_>) -> bool {
@@ -186,6 +201,22 @@ mod tests {
             seen.hosts.entry(host).or_default().counters.insert(counter.into(), 1);
         }
         assert_eq!(told(&judge(&case, &seen).signature), "DSS checksum, receive memory full");
+    }
+
+    #[test]
+    fn a_window_shut_below_the_low_water_mark_is_told_where_bytes_wait_behind_it() {
+        let shut = |window, lowat, unread| {
+            let mut case = mptcp();
+            case.client.options.rcvlowat = lowat;
+            let subflow = socket("tcp", 0, &[("mptcp_subflow", 1), ("rcv_mss", 724), ("rcv_wnd", window)]);
+            let reader = socket("mptcp", unread, &[("mem_rcvbuf", 8192), ("mem_rmem_alloc", u64::from(unread))]);
+            let state = Some(MptcpState { remote_key: true, ..MptcpState::default() });
+            told(&stalled(&case, &[subflow, reader], |seen| seen.client.mptcp = state)).to_owned()
+        };
+        assert_eq!(shut(0, Some(4000), 3000), "SO_RCVLOWAT on MPTCP, window shut");
+        assert_eq!(shut(0, Some(4000), 0), "", "nothing to read");
+        assert_eq!(shut(0, None, 3000), "");
+        assert_eq!(shut(8192, Some(4000), 3000), "");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod errors;
 mod expectation;
 mod fails;
 mod fallback;
+mod fallen_back;
 #[cfg(test)]
 pub(crate) mod healthy;
 mod joins;

@@ -1,0 +1,135 @@
+//! What Linux is known to get wrong once an MPTCP connection has fallen back to TCP, as narrow as counters and the endpoints' stories
+//! can tell it: docs/findings has the packets and the source of each.
+
+use super::{BOTH, Run};
+use crate::payload::Sender;
+
+/// What a fallback at the beginning of a stream counts as.
+const BEGINNINGS: [&str; 2] = ["MPTcpExt.MPCapableDataFallback", "MPTcpExt.MPCapableFallbackACK"];
+
+/// What the peer's first window holds at the most: the window of a SYN/ACK is not scaled.
+const FIRST_WINDOW: u64 = 65_535;
+
+/// Whether a socket that has fallen back was sent something twice: a segment of which it had a part already is put at the wrong
+/// place, and the rest of it is thrown away or read from the wrong byte on.
+pub fn overlaps(run: &Run<'_>) -> bool {
+    const TWICE: [&str; 3] = ["TcpExt.TCPDSACKOldSent", "TcpExt.TCPDSACKOfoSent", "MPTcpExt.DuplicateData"];
+    BOTH.into_iter().any(|side| has_fallen_back(run, side) && TWICE.iter().any(|name| run.counter(side, name) > 0))
+}
+
+/// Whether a sender had shut down when it fell back at the beginning of its stream: its FIN leaves at once, whatever of the
+/// stream was not yet handed to TCP. That is what the peer's first window did not hold.
+pub fn ends_at_once(run: &Run<'_>) -> bool {
+    BOTH.into_iter().any(|side| {
+        let (sender, reader) = (run.story(side), run.story(side.peer()));
+        has_fallen_back(run, side)
+            && BEGINNINGS.iter().any(|name| run.counter(side, name) > 0)
+            && sender.shut_down
+            && reader.end_of_stream
+            && reader.received < sender.sent
+            && reader.received <= FIRST_WINDOW
+    })
+}
+
+/// Whether a socket that has fallen back was closed with bytes unread, and no reset told of it: what it had still to send is thrown
+/// away, and its peer reads an orderly end.
+pub fn closed_unread(run: &Run<'_>) -> bool {
+    BOTH.into_iter().any(|side| {
+        let (leaver, reader) = (run.story(side), run.story(side.peer()));
+        let more = leaver.received < run.endpoint(side.peer()).payload;
+        has_fallen_back(run, side) && leaver.left && more && reader.end_of_stream && reader.received < leaver.sent
+    })
+}
+
+/// Whether a socket that has fallen back met ENOTCONN after it had ended its own stream: its subflow is closed by the peer's FIN, and
+/// with it the socket, before what lay in the backlog was taken over.
+pub fn closed_by_the_end(run: &Run<'_>) -> bool {
+    BOTH.into_iter().any(|side| {
+        let story = run.story(side);
+        let not_connected = story.error.as_ref().is_some_and(|error| error.errno == "ENOTCONN" && error.call == "recv");
+        has_fallen_back(run, side) && story.shut_down && not_connected
+    })
+}
+
+fn has_fallen_back(run: &Run<'_>, side: Sender) -> bool {
+    run.story(side).mptcp.is_some_and(|state| state.fallback)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::case::{Case, Host, Leave, Manner, Protocol};
+    use crate::observation::{CallError, MptcpState, Observation};
+    use crate::oracle::{healthy, judge};
+    use crate::payload::{Damage, Mismatch, Sender};
+
+    /// A client on MPTCP, which has fallen back to a TCP server.
+    fn fallen_back(payload: u64) -> (Case, Observation) {
+        let mut case = Case::default();
+        case.server.host = Host::Ns2;
+        case.client.protocol = Protocol::Mptcp;
+        (case.client.payload, case.server.payload) = (payload, payload);
+        let mut seen = healthy::observation(&case);
+        seen.client.mptcp = Some(MptcpState { fallback: true, ..MptcpState::default() });
+        (case, seen)
+    }
+
+    fn short(expected: u64, received: u64) -> Option<Mismatch> {
+        let (kind, length) = (Damage::Truncated, expected - received);
+        Some(Mismatch { kind, offset: received, length, expected, received, hex: String::new() })
+    }
+
+    fn count(case: &Case, seen: &mut Observation, name: &str) {
+        seen.hosts.entry(case.client.host).or_default().counters.insert(name.into(), 1);
+    }
+
+    #[test]
+    fn what_came_twice_explains_only_what_the_socket_that_fell_back_has_read() {
+        let (case, mut seen) = fallen_back(1000);
+        (seen.client.received, seen.client.mismatch) = (900, short(1000, 900));
+        let plain = "Truncated: server>client (fallen back to a TCP peer)";
+        assert_eq!(judge(&case, &seen).signature, plain);
+        seen.hosts.entry(case.server.host).or_default().counters.insert("TcpExt.TCPDSACKOldSent".into(), 1);
+        assert_eq!(judge(&case, &seen).signature, plain, "the server has not fallen back");
+        count(&case, &mut seen, "TcpExt.TCPDSACKOldSent");
+        assert!(judge(&case, &seen).signature.ends_with("(fallen back to a TCP peer, segments that overlap)"));
+    }
+
+    #[test]
+    fn an_end_too_early_is_told_only_at_the_beginning_of_a_stream() {
+        let looks = |payload, received, counted: &str| {
+            let (case, mut seen) = fallen_back(payload);
+            (seen.server.received, seen.server.mismatch) = (received, short(payload, received));
+            count(&case, &mut seen, counted);
+            judge(&case, &seen).signature
+        };
+        let fallback = "MPTcpExt.MPCapableDataFallback";
+        assert!(looks(70_000, 64_260, fallback).ends_with("(fallen back to a TCP peer, end sent at the fallback)"));
+        assert!(!looks(70_000, 64_260, "MPTcpExt.DssFallback").contains("end sent"));
+        assert!(!looks(90_000, 80_000, fallback).contains("end sent"));
+    }
+
+    #[test]
+    fn a_close_with_bytes_unread_is_told_where_bytes_were_unread() {
+        let looks = |received| {
+            let (mut case, mut seen) = fallen_back(1000);
+            case.ending.leave = Some(Leave { by: Sender::Client, how: Manner::Close, sent: 1000, received });
+            (seen.client.left, seen.client.received, seen.client.end_of_stream) = (true, received, false);
+            (seen.server.received, seen.server.mismatch) = (999, short(1000, 999));
+            judge(&case, &seen).signature
+        };
+        assert!(looks(1).ends_with("(fallen back to a TCP peer, closed with bytes unread)"), "{}", looks(1));
+        assert!(!looks(1000).contains("unread"));
+    }
+
+    #[test]
+    fn enotconn_is_another_bug_before_the_own_stream_has_ended() {
+        let looks = |shut_down| {
+            let (case, mut seen) = fallen_back(1000);
+            let error = CallError { call: "recv".into(), errno: "ENOTCONN".into(), sent: 1000, received: 1000 };
+            (seen.client.shut_down, seen.client.end_of_stream, seen.client.error) = (shut_down, false, Some(error));
+            judge(&case, &seen).signature
+        };
+        assert!(looks(true).ends_with("(fallen back to a TCP peer, behind its own end)"), "{}", looks(true));
+        assert!(looks(false).ends_with("(fallen back to a TCP peer)"));
+    }
+}
