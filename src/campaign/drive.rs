@@ -271,13 +271,17 @@ impl Drive<'_> {
     fn finding(&mut self, failure: &Failure, seed: Option<Seed>, evidence: Option<&Path>) -> Result<(), StoreError> {
         let verdict = &failure.verdict;
         let signature = verdict.signature.clone();
-        if let Some(note) = self.known.note(&signature) {
-            if let Some(seed) = seed {
-                let bug = self.tally.known(verdict, note, seed);
-                let (note, count) = (note.to_owned(), bug.count);
-                self.report.event(&Event::Known { signature, note, seed, count });
+        let mut what = verdict.what.clone();
+        if let Some(note) = self.known.note(&signature).map(str::to_owned) {
+            let Some(seed) = seed else { return Ok(()) };
+            let count = self.tally.known(verdict, &note, seed).count;
+            match self.tally.too_often(&note).filter(|_| self.known.is_rare(&signature)) {
+                Some((hits, cases)) => what.push_str(&format!(" (known, but in {hits} of {cases} cases)")),
+                None => {
+                    self.report.event(&Event::Known { signature, note, seed, count });
+                    return Ok(());
+                }
             }
-            return Ok(());
         }
         if let Some(count) = self.tally.again(&signature, seed) {
             if let Some(seed) = seed {
@@ -292,7 +296,7 @@ impl Drive<'_> {
         self.report.event(&Event::Finding {
             signature,
             verdict: verdict.kind,
-            what: verdict.what.clone(),
+            what,
             seed: failure.case.seed,
             file: place.file.clone(),
         });

@@ -6,7 +6,8 @@
 //!    surely.
 //! 3. What its links did at random in the failing run is written out as single faults, and these are thinned out. For a
 //!    finding that is not certain this comes first.
-//!    Where a world is exact, one run decides, here and everywhere.
+//!    Where a world is exact, one run decides, here and everywhere; but a case that does not fail there may only have had
+//!    other draws, so before the search ends it is tried with other seeds.
 //! 4. The result is run [`VERIFY_RUNS`](super::verify::VERIFY_RUNS) times; where it does not fail in all of them, an
 //!    earlier, larger case that does is taken instead.
 //!
@@ -33,6 +34,9 @@ const FIRST_RUNS: u32 = 10;
 /// Without that the search drifts: of many candidates that fail now and then, one is always lucky, and the next search
 /// begins from there.
 const CONFIRM_RUNS: u32 = 9;
+
+/// With how many other seeds a simpler case is tried in an exact world, where each has one run.
+const OTHER_SEEDS: u64 = 3;
 
 /// How much a shrinking may cost. The verification at its end comes on top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -309,10 +313,37 @@ impl Shrinker<'_> {
             let count = candidates.len();
             from %= count;
             candidates.rotate_left(from);
-            let Some((index, failure)) = self.next_of(&candidates)? else { return Ok(()) };
+            let Some((index, failure)) = self.next_of(&candidates)? else {
+                let Some(failure) = self.next_with_another_seed(&candidates)? else { return Ok(()) };
+                self.accept(failure)?;
+                continue;
+            };
             from = (from + index) % count;
             self.accept(failure)?;
         }
+    }
+
+    /// The first of the candidates that fails with another seed, where the draws of the links matter and no other run of the same
+    /// seed draws anew.
+    fn next_with_another_seed(&mut self, candidates: &[Case]) -> Result<Option<Failure>, Halt> {
+        if !self.bench.world().is_exact() || !self.is_random() {
+            return Ok(None);
+        }
+        let others =
+            |case: &Case| (0..OTHER_SEEDS).map(|n| Case { seed: case.seed.child(n), ..case.clone() }).collect();
+        let reseeded: Vec<Case> = candidates.iter().flat_map::<Vec<Case>, _>(others).collect();
+        Ok(self.next_of(&reseeded)?.map(|(_, failure)| failure))
+    }
+
+    /// Whether the links of the case do anything at random: what they did in the failing run is more than what the case lists.
+    fn is_random(&self) -> bool {
+        self.spelled_out().is_some_and(|case| case != *self.base())
+    }
+
+    /// The case with single faults in the place of what its links did at random in the failing run.
+    fn spelled_out(&self) -> Option<Case> {
+        let faults = (self.rules.read_faults)(&self.place.evidence)?;
+        Some(Case { finding: None, ..(self.rules.explicit)(self.base(), &faults) })
     }
 
     /// The first of the candidates that fails about as surely as it has to.
@@ -366,8 +397,7 @@ impl Shrinker<'_> {
     /// Puts single faults in the place of what the links did at random. Whether there were any, and the case still
     /// fails about as surely.
     fn write_out_faults(&mut self) -> Result<bool, Ended> {
-        let Some(faults) = (self.rules.read_faults)(&self.place.evidence) else { return Ok(false) };
-        let explicit = Case { finding: None, ..(self.rules.explicit)(self.base(), &faults) };
+        let Some(explicit) = self.spelled_out() else { return Ok(false) };
         if explicit == *self.base() {
             return Ok(false);
         }

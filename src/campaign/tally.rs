@@ -15,6 +15,13 @@ const SEEDS_MAX: usize = 20;
 /// How many cases in a row, from the first on, may meet trouble before the campaign gives up.
 pub const EARLY_TROUBLE: u64 = 20;
 
+/// From so many cases on, a bug that is known as rare is one no more ...
+const OFTEN_MIN: u64 = 8;
+
+/// ... where more than one case in so many shows it. The most frequent bug of Linux 7.2 shows in one case of 500, and in
+/// one of 100 where a campaign draws nothing but what it needs.
+const OFTEN_SHARE: u64 = 25;
+
 /// The counts of a campaign that runs.
 #[derive(Debug)]
 pub struct Tally {
@@ -80,6 +87,14 @@ impl Tally {
             known.push(Bug { note: Some(note.to_owned()), ..bug(verdict) });
         }
         hit(known, &verdict.signature, seed).expect("it has just been added")
+    }
+
+    /// How many of the cases show what this note explains, where they are too many for the rare bug that it speaks of: another
+    /// one hides behind it.
+    pub fn too_often(&self, note: &str) -> Option<(u64, u64)> {
+        let explained = self.summary.known.iter().filter(|bug| bug.note.as_deref() == Some(note));
+        let (count, cases) = (explained.map(|bug| bug.count).sum::<u64>(), self.summary.cases);
+        (count >= OFTEN_MIN && count * OFTEN_SHARE > cases).then_some((count, cases))
     }
 
     /// A new finding.

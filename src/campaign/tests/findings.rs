@@ -138,6 +138,29 @@ fn known_findings_are_counted_apart_and_exit_0() {
 }
 
 #[test]
+fn a_rare_bug_that_many_cases_show_hides_another_one() {
+    const RARE: Does =
+        Does::Fail { kind: Kind::Stalled, signature: "Stalled: both (fallen back to TCP, segments that overlap)" };
+    let in_one_of = |share: u64| {
+        let folder = tempfile::tempdir().unwrap();
+        let world = FakeWorld::new(move |case: &Case, _| if case.seed.0 % share == 0 { RARE } else { Does::Pass });
+        let mut campaign = campaign(folder.path(), 400, world);
+        campaign.options.known = Known::of_kernel("7.2.13 #1");
+        campaign.options.limits.tests = 0;
+        let (summary, events) = run(&campaign);
+        let what = events.into_iter().find_map(|event| match event {
+            Event::Finding { what, .. } => Some(what),
+            _ => None,
+        });
+        (summary.known.len(), summary.findings.len(), what.unwrap_or_default())
+    };
+    let (known, findings, what) = in_one_of(10);
+    assert_eq!((known, findings), (1, 1));
+    assert!(what.contains("(known, but in 8 of "), "{what}");
+    assert_eq!(in_one_of(60), (1, 0, String::new()));
+}
+
+#[test]
 fn a_case_is_on_disk_while_it_runs() {
     let folder = tempfile::tempdir().unwrap();
     let findings = folder.path().join("findings");

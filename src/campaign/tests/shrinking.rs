@@ -76,7 +76,7 @@ fn a_bug_that_hangs_on_timing_gets_certain_as_a_list_of_faults() {
         let shows = !random || Seed(run).stream("timing").chance(0.5);
         if lost.contains(&3) && lost.contains(&7) && shows { CORRUPT } else { Does::Pass }
     };
-    let (case, seen) = shrunk(does, |campaign| campaign.options.cases = Some(300));
+    let (case, seen) = shrunk(does, |campaign| (campaign.options.jobs, campaign.options.cases) = (1, Some(300)));
     assert_eq!((lost_cells(&case), case.client.payload, seen.as_str()), (vec![3, 7], 0, "10 of 10"));
 }
 
@@ -86,7 +86,8 @@ fn a_bug_that_shows_in_seven_of_ten_runs_is_shrunk_and_its_rate_recorded() {
         let shows = Seed(run).stream("flaky").chance(0.7);
         if case.client.payload >= 1448 && shows { CORRUPT } else { Does::Pass }
     };
-    let (case, seen) = shrunk(does, |campaign| campaign.options.limits.attempts = 8);
+    // One at a time: which run comes when is part of what fails.
+    let (case, seen) = shrunk(does, |campaign| (campaign.options.jobs, campaign.options.limits.attempts) = (1, 8));
     assert!((1448..3000).contains(&case.client.payload), "{}", case.client.payload);
     assert_eq!(case.server.payload, 0);
     let failed: u32 = seen.strip_suffix(" of 10").unwrap().parse().unwrap();
@@ -217,4 +218,51 @@ fn a_saved_case_that_passes_is_left_as_it_is() {
     assert!(error.to_string().contains("mine.toml does not fail here"), "{error}");
     assert_eq!(file::read(&path).unwrap(), draw(Seed(3)));
     assert_eq!(names(folder.path()), ["mine.toml"]);
+}
+
+/// The same world, where each run of a case is the same run.
+struct Exact<F>(Arc<FakeWorld<F>>);
+
+impl<F: Fn(&Case, u64) -> Does + Send + Sync> World for Exact<F> {
+    fn name(&self) -> &'static str {
+        "exact"
+    }
+
+    fn run(&self, case: &Case, keep: &dyn Fn(&Observation) -> Option<PathBuf>) -> Result<Observation, WorldError> {
+        self.0.run(case, keep)
+    }
+
+    fn is_exact(&self) -> bool {
+        true
+    }
+
+    fn abandon(&self) {
+        self.0.abandon();
+    }
+}
+
+#[test]
+fn what_only_the_draws_of_a_seed_hide_is_found_with_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = |lossy: bool| {
+        let begin =
+            Case { links: if lossy { draw_lossy().links } else { Default::default() }, ..plain(Seed(3), 50_000) };
+        let (first, from) = (begin.clone(), begin.seed);
+        // Less payload moves the draws, so that only other seeds lose the right packet.
+        let does = move |case: &Case, _| match (case.client.payload, case.seed != from) {
+            (50_000, _) | (1000.., true) if case.links == first.links => CORRUPT,
+            _ => Does::Pass,
+        };
+        let mut campaign = campaign(folder.path(), 1, Arc::new(Exact(FakeWorld::new(does))));
+        campaign.draw = Box::new(move |_| begin.clone());
+        let file = run(&campaign).0.findings[0].file.clone().unwrap();
+        file::read(&file).unwrap().client.payload
+    };
+    assert_eq!(saved(true), 1000);
+    assert_eq!(saved(false), 50_000, "without draws another seed is another case");
+}
+
+/// A case that loses packets at random.
+fn draw_lossy() -> Case {
+    (0..).map(|seed| draw(Seed(seed))).find(|case| !case.links.is_empty()).expect("half of them do")
 }
