@@ -35,7 +35,7 @@ pub(super) fn of_kernel(end: Ended, threads: &str) -> Option<Hang> {
     match end {
         Ended::KernelComputed(cpu) => Some(Hang::Computes { cpu }),
         Ended::Exited(status) if status.code() == Some(init::HANGED.into()) => threads.lines().find_map(held),
-        Ended::Exited(_) | Ended::GuestComputed(_) | Ended::Slept(_) => None,
+        Ended::Exited(_) | Ended::GuestComputed(_) | Ended::Slept(_) | Ended::Flooded(_) => None,
     }
 }
 
@@ -60,6 +60,7 @@ pub(super) fn words(end: Ended) -> String {
         Ended::GuestComputed(cpu) => {
             format!("computed for {} s of CPU time without an end and was killed", seconds(cpu))
         }
+        Ended::Flooded(bytes) => format!("filled its console with {} MiB and was killed", bytes >> 20),
         Ended::Slept(time) => format!("did nothing for {} s on the host's clock and was killed", seconds(time)),
     }
 }
@@ -97,7 +98,8 @@ mod tests {
     fn only_a_kernel_that_computed_alone_is_to_blame() {
         let time = Duration::from_secs(9);
         assert_eq!(of_kernel(Ended::KernelComputed(time), ""), Some(Hang::Computes { cpu: time }));
-        for end in [Ended::GuestComputed(time), Ended::Slept(time), Ended::Exited(ExitStatus::from_raw(9))] {
+        let exited = Ended::Exited(ExitStatus::from_raw(9));
+        for end in [Ended::GuestComputed(time), Ended::Slept(time), Ended::Flooded(1 << 20), exited] {
             assert_eq!(of_kernel(end, ""), None, "{end:?}");
             assert!(!words(end).is_empty());
         }

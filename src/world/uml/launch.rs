@@ -44,6 +44,8 @@ pub(super) const CONSOLE: &str = "console.log";
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a kernel may do nothing at all. It never waits for anything of the host.
 const ASLEEP: Duration = Duration::from_secs(60);
+/// How much a kernel may say. One that complains says a few kilobytes, one that repeats itself for ever fills the disk.
+const CONSOLE_MAX: u64 = 8 << 20;
 /// The share of the CPU time that a guest's programs have at most where it is their kernel that computes for ever: one
 /// part in so many.
 const PROGRAMS_SHARE: u32 = 50;
@@ -66,6 +68,8 @@ pub(super) enum Ended {
     GuestComputed(Duration),
     /// Killed, after having slept for so long.
     Slept(Duration),
+    /// Killed, after having filled its console with so many bytes.
+    Flooded(u64),
 }
 
 /// What to start.
@@ -92,6 +96,7 @@ pub(super) struct Launch<'a> {
 pub(super) struct Running {
     child: std::process::Child,
     handle: OwnedFd,
+    console: File,
 }
 
 impl Launch<'_> {
@@ -120,14 +125,14 @@ impl Launch<'_> {
             .env("HOME", "/nonexistent")
             .stdin(Stdio::null())
             .stderr(console.try_clone()?)
-            .stdout(console)
+            .stdout(console.try_clone()?)
             // A Ctrl-C is for the campaign to answer.
             .process_group(0);
         let consoles = self.consoles.iter().map(AsFd::as_fd).zip(CONSOLES..);
         uml::start_alike(&mut command, self.cpu, std::iter::once((self.agent, INIT)).chain(consoles).collect())?;
         let mut child = command.spawn()?;
         match uml::ended(child.id()) {
-            Ok(handle) => Ok(Running { child, handle }),
+            Ok(handle) => Ok(Running { child, handle, console }),
             Err(error) => {
                 // Without the handle nobody could wait for it with a limit.
                 child.kill()?;
@@ -144,7 +149,8 @@ impl Running {
         self.handle.try_clone()
     }
 
-    /// Waits for its end, and kills it once it has had `limit` of CPU time, however long that takes, or sleeps for ever.
+    /// Waits for its end, and kills it once it has had `limit` of CPU time, however long that takes, sleeps for ever, or never
+    /// ends to talk.
     pub(super) fn wait(&mut self, limit: Duration) -> io::Result<Ended> {
         let mut watch = Watch::new(limit);
         loop {
@@ -152,7 +158,9 @@ impl Running {
             match poll(&mut [PollFd::new(self.handle.as_fd(), PollFlags::POLLIN)], timeout) {
                 Ok(0) => {
                     let usage = Usage::of(self.child.id())?;
-                    if let Some(end) = watch.look(usage, Instant::now()) {
+                    let floods = self.console.metadata()?.len() > CONSOLE_MAX;
+                    let flooded = floods.then_some(Ended::Flooded(CONSOLE_MAX));
+                    if let Some(end) = flooded.or_else(|| watch.look(usage, Instant::now())) {
                         kill(self.handle.as_fd());
                         self.child.wait()?;
                         return Ok(end);
@@ -220,6 +228,8 @@ pub(super) fn kill(handle: BorrowedFd<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(10);
@@ -257,6 +267,26 @@ mod tests {
     fn a_busy_machine_only_makes_it_take_longer() {
         assert_eq!(watched(100, 0), (100, Some(Ended::KernelComputed(LIMIT))));
         assert_eq!(watched(50, 0), (100, None));
+    }
+
+    #[test]
+    fn a_kernel_that_never_ends_to_talk_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("linux");
+        std::fs::write(&program, "#!/bin/sh\nexec yes again\n").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let agent = File::open("/dev/null").unwrap();
+        let launch = Launch {
+            program: &program,
+            agent: agent.as_fd(),
+            folder: folder.path(),
+            cpu: None,
+            seed: Seed(1),
+            memory: MEMORY,
+            consoles: Vec::new(),
+        };
+        let end = launch.start().unwrap().wait(Duration::from_secs(600)).unwrap();
+        assert_eq!(end, Ended::Flooded(CONSOLE_MAX));
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod usage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +46,10 @@ use launch::{Ended, Launch, Running};
 pub const KERNEL_LOG: &str = "kernel.log";
 /// How many of a console's last lines an error shows.
 const LAST_LINES: usize = 12;
+/// How much of what a kernel has said is looked at: its first complaint is what counts.
+const CONSOLE_READ_MAX: u64 = 16 << 20;
+/// The longest reply of an agent that is read.
+const REPLY_MAX: u64 = 256 << 20;
 
 /// How a deterministic world works.
 #[derive(Clone, Debug)]
@@ -385,7 +389,9 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), WorldError> {
 /// What the kernel in this case folder has said. It may be anything but is meant to be text.
 fn console_of(folder: &Path) -> Result<String, WorldError> {
     let path = folder.join(launch::CONSOLE);
-    let bytes = fs::read(&path).map_err(trouble("read", &path))?;
+    let mut bytes = Vec::new();
+    let read = fs::File::open(&path).and_then(|file| file.take(CONSOLE_READ_MAX).read_to_end(&mut bytes));
+    read.map_err(trouble("read", &path))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -403,6 +409,12 @@ fn hung(folder: &Path) -> String {
 /// The agent's last word, where it came to one.
 fn reply(folder: &Path) -> Result<Option<Reply>, WorldError> {
     let path = folder.join(init::REPLY);
+    let length = fs::metadata(&path).map_or(0, |meta| meta.len());
+    if length > REPLY_MAX {
+        return Err(WorldError::Trouble(format!(
+            "the agent's reply has {length} bytes, where at most {REPLY_MAX} are read"
+        )));
+    }
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
