@@ -160,7 +160,7 @@ fn a_link_of_the_kernel_first_becomes_one_of_ours() {
 }
 
 proptest! {
-    // The seed is fixed: the smallest steps of some cases take minutes.
+    // Nothing is kept: the case that a failure prints is the smallest that this very code can make.
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(1),
@@ -202,7 +202,7 @@ proptest! {
         while let Some(last) = candidates(&now).pop() {
             now = last;
             steps += 1;
-            prop_assert!(steps < 1000, "{:?}", now);
+            prop_assert!(steps < 2000, "{:?}", now);
         }
         prop_assert_eq!(weight(&now), 0);
     }

@@ -9,6 +9,9 @@ use crate::case::simpler::steps::{Phase, Steps};
 use crate::case::simpler::weight::{PLAIN_QUEUE, PLAIN_RATE, parts};
 use crate::case::{Action, Backend, Case, Direction, Impairments, Jitter, Link, LinkId, Loss, Offloads};
 
+/// No change of an MTU is worth a step below this many bytes: the way from 9000 to 1500 byte by byte would take thousands.
+const MTU_GRAIN: u64 = 128;
+
 /// No probability is worth a step below this many parts of 10^9.
 const PROBABILITY: u64 = 100_000;
 
@@ -52,7 +55,7 @@ fn devices(id: LinkId, link: &Link, steps: &mut Steps) {
     edit(Phase::Kind, ".right.gso", |link| link.right.gso = true);
     edit(Phase::Kind, ".right.gro", |link| link.right.gro = true);
     let plain = u64::from(Link::default().mtu);
-    steps.number(Phase::Number, &format!("links.{id}.mtu"), (link.mtu.into(), plain, 32), move |case, value| {
+    steps.number(Phase::Number, &format!("links.{id}.mtu"), (link.mtu.into(), plain, MTU_GRAIN), move |case, value| {
         if let Some(link) = case.links.get_mut(&id) {
             link.mtu = value as u16;
         }

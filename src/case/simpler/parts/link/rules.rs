@@ -80,7 +80,7 @@ fn action(place: Place, action: Action, steps: &mut Steps) {
             steps.rounder(&field, at.into(), 0, set(|value| Action::Alter(value as u32)));
         }
         Action::Clamp(mss) => {
-            let range = (mss.into(), PLAIN_MAXSEG, 8);
+            let range = (mss.into(), PLAIN_MAXSEG, 64);
             steps.number(Phase::Number, &field, range, set(|value| Action::Clamp(value as u16)));
         }
         Action::Strip(Strip { option, .. }) => steps.add(Phase::Kind, &field, move |case| {
