@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::campaign::{Replay, Replayed, Rules};
 use crate::case::{Case, file, strategy};
@@ -120,7 +121,8 @@ pub fn run(args: &Args) -> ExitCode {
     if !opened.why.is_empty() {
         eprintln!("note: world {}: {}", opened.world.name(), opened.why);
     }
-    for (name, case) in names.iter().zip(&cases) {
+    // A bisection is about other kernels than the one of the record.
+    for (name, case) in names.iter().zip(&cases).filter(|_| !args.bisect) {
         if let Some(note) = opened.other_program(case) {
             eprintln!("note: {name}: {note}");
         }
@@ -183,8 +185,13 @@ impl Args {
         let world = self.world.on_kernel(name).map_err(|error| (self.code(error.code()), error.to_string()))?;
         let options =
             BuildOptions { source: Some(source.clone()), name: Some(name.to_owned()), ..BuildOptions::default() };
+        let began = Instant::now();
         match build::showing_progress(&options) {
-            Ok(_) => Ok(world),
+            Ok(built) => {
+                let (kernel, seconds) = (&built.kernel.manifest.version, began.elapsed().as_secs());
+                eprintln!("note: Linux {kernel} built as {name:?}: {} steps in {seconds} s", built.steps);
+                Ok(world)
+            }
             // Another commit may build; what this machine lacks it lacks for all of them.
             Err(error @ (KernelError::Build { .. } | KernelError::Unsuited { .. } | KernelError::Source(_))) => {
                 Err((self.code(exit::UNABLE), error.to_string()))
