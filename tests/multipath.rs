@@ -9,7 +9,7 @@ use whitewater::case::{
     Action, Case, Direction, Event, Family, First, Happening, Host, Impairments, Leave, Link, LinkId, Manner, Moment,
     PathManager, Pick, PmEndpoint, Protocol, Rate, Removal, Rounds, Rule, Strip, TcpOption, Topology, Towards,
 };
-use whitewater::observation::{Observation, PmEventKind};
+use whitewater::observation::{HostStory, Observation, PmEventKind};
 use whitewater::payload::Sender;
 
 /// The payload of a scenario's client: about half a second on two slow paths.
@@ -141,6 +141,8 @@ fn a_subflow_that_is_reset_midway_loses_nothing_to_the_other() {
         let rule = Rule::once(Pick::Data(100_000), Action::Reset(towards));
         common::passes_everywhere(&ruled(joining(), Direction::Forward, rule), |seen| {
             assert!(forward(seen, LinkId::Path1) > PAYLOAD / 2, "{:?}", seen.links);
+            let reset = |host: &HostStory| host.counters.get("Tcp.EstabResets").is_some_and(|resets| *resets > 0);
+            assert!(seen.hosts.values().any(reset), "{towards}: {:?}", seen.hosts);
             assert_eq!(seen.client.mptcp.map(|state| state.fallback), Some(false));
         });
     }
