@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::case::{Host, LinkId};
-use crate::payload::Mismatch;
+use crate::payload::{Mismatch, Sender};
 
 /// Everything that was seen of one run of one case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -321,6 +321,24 @@ pub struct LinkStory {
     /// What stands for the packets that are kept: SHA-256 of when each came, which way it went, and its bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub digest: String,
+    /// Where an endpoint's host did not keep to the protocols, by the packets that it put into this link: the first few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breaches: Vec<Breach>,
+}
+
+/// A packet by which a host did not keep to the protocols.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Breach {
+    /// When it came, since the links were put to work.
+    pub at: Duration,
+    /// Whose host sent it.
+    pub by: Sender,
+    /// From which address to which.
+    pub flow: String,
+    /// What it looks like, without numbers.
+    pub looks: String,
+    /// The numbers.
+    pub what: String,
 }
 
 /// How long the parts of a run took.

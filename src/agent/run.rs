@@ -19,7 +19,8 @@ use crate::case::{Case, Host};
 use crate::copier::Progress;
 use crate::endpoint::plant::Plant;
 use crate::endpoint::{self, Rendezvous, endpoint_of};
-use crate::link::{Relay, RelayOptions};
+use crate::link::conduct::Conduct;
+use crate::link::{Carrier, Relay, RelayOptions, Wiring};
 use crate::net::{NetError, counters, features};
 use crate::observation::{End, Happened, HostStory, LinkStory, Observation, SocketState, Story, Timings};
 use crate::oracle::Expectation;
@@ -69,7 +70,10 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     let mut topology = topology::build(case, &topology::Options { capture: errand.capture, carrier: errand.carrier })
         .map_err(unable_or_trouble)?;
     let how = RelayOptions { batches: super::init::is_guest(), sabotage: errand.plant == Some(Plant::TwoLosses) };
-    let relay = Relay::start_with(case.seed, topology.take_wirings(), how).map_err(trouble("start the links"))?;
+    let wirings = topology.take_wirings();
+    let carried = |wiring: &Wiring| (!matches!(wiring.carrier, Carrier::Veth { .. })).then_some(wiring.id);
+    let conduct = Conduct::of(case, &wirings.iter().filter_map(carried).collect::<Vec<_>>(), super::init::is_guest());
+    let relay = Relay::start_with(case.seed, wirings, conduct, how).map_err(trouble("start the links"))?;
     let capturing = if errand.capture_hosts { capture::start(case, &topology)? } else { Vec::new() };
     let in_use = settle::in_use_at_rest(&topology, case)?;
     let built = Instant::now();

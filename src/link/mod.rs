@@ -2,6 +2,7 @@
 
 mod batch;
 mod capture;
+pub mod conduct;
 pub mod engine;
 pub mod identity;
 pub mod log;

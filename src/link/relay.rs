@@ -19,6 +19,7 @@ use crate::sys;
 
 use super::batch::{Batches, Exchanged, Reads};
 use super::capture::Capture;
+use super::conduct::Conduct;
 use super::engine::Engine;
 use super::log::{LinkLog, Parts};
 use super::packet::ETHERNET_HEADER;
@@ -85,18 +86,18 @@ impl Relay {
     /// # Errors
     /// No pipe or no thread is to be had.
     pub fn start(seed: Seed, wirings: Vec<Wiring>) -> io::Result<Relay> {
-        Relay::start_with(seed, wirings, RelayOptions::default())
+        Relay::start_with(seed, wirings, Conduct::default(), RelayOptions::default())
     }
 
-    /// As [`Relay::start`], in a particular way.
-    pub fn start_with(seed: Seed, wirings: Vec<Wiring>, options: RelayOptions) -> io::Result<Relay> {
+    /// As [`Relay::start`], in a particular way, and looks at the conduct of the hosts.
+    pub fn start_with(seed: Seed, wirings: Vec<Wiring>, conduct: Conduct, options: RelayOptions) -> io::Result<Relay> {
         let (woken, wake) = io::pipe()?;
         let control = Arc::new(Control::default());
         let shared = Arc::clone(&control);
         let began = (Instant::now(), SystemTime::now());
         let thread = std::thread::Builder::new()
             .name("links".to_owned())
-            .spawn(move || Links::new(seed, wirings, options, began, shared).run(woken))?;
+            .spawn(move || Links::new(seed, wirings, conduct, options, began, shared).run(woken))?;
         Ok(Relay { control, wake, thread: Some(thread) })
     }
 
@@ -177,6 +178,7 @@ struct Links {
     batches: Option<Batches>,
     /// There: the time when the thread last woke up.
     last: Option<Nanos>,
+    conduct: Conduct,
 }
 
 /// An end of a wire that is still polled.
@@ -203,6 +205,7 @@ impl Links {
     fn new(
         seed: Seed,
         wirings: Vec<Wiring>,
+        conduct: Conduct,
         options: RelayOptions,
         began: (Instant, SystemTime),
         control: Arc<Control>,
@@ -233,7 +236,7 @@ impl Links {
         let batched = options.batches && !wires.is_empty() && wires.iter().all(|wire| !wire.sockets);
         // Without, everything is as well, but slower.
         let batches = longest.filter(|_| batched).and_then(|longest| Batches::new(longest).ok());
-        Links { wires, captures, began, control, batches, last: None }
+        Links { wires, captures, began, control, batches, last: None, conduct }
     }
 
     fn now(&self) -> Nanos {
@@ -295,7 +298,7 @@ impl Links {
                 self.flush_all(now, &mut batches);
                 self.batches = Some(batches);
             }
-            None => self.wires.iter_mut().for_each(|wire| wire.flush(now)),
+            None => self.wires.iter_mut().for_each(|wire| wire.flush(now, &mut self.conduct)),
         }
         for capture in self.captures.iter_mut().filter_map(|(_, capture)| capture.as_mut()) {
             self.control.packets.fetch_add(capture.look(now), Ordering::Relaxed);
@@ -335,11 +338,12 @@ impl Links {
             }
             match nix::unistd::read(wire.source(port.direction), buffer) {
                 Ok(length) if length > 0 => {
+                    self.conduct.enters(wire.id, port.direction, now, &buffer[..length]);
                     wire.fragile = self.control.fragile.load(Ordering::Acquire) & bit(wire.id) != 0;
                     if self.control.blocked.load(Ordering::Acquire) & bit(wire.id) != 0 {
                         wire.engine.swallow(port.direction, now, &mut buffer[..length]);
                     } else {
-                        wire.carry(port.direction, now, &mut buffer[..length]);
+                        wire.carry(port.direction, now, &mut buffer[..length], &mut self.conduct);
                     }
                     packets += 1;
                 }
@@ -386,11 +390,16 @@ impl Links {
                                 wire.troubles.add(&text);
                             }
                             let frame = batches.frame(slot, length);
+                            self.conduct.enters(wire.id, port.direction, now, frame);
                             if blocked {
                                 wire.engine.swallow(port.direction, now, frame);
                                 continue;
                             }
-                            for _ in 0..wire.engine.offer(port.direction, now, frame) {
+                            let times = wire.engine.offer(port.direction, now, frame);
+                            for _ in 0..times {
+                                self.conduct.leaves(wire.id, port.direction, now, frame);
+                            }
+                            for _ in 0..times {
                                 batches.send(port.wire, port.direction, slot, length);
                             }
                         }
@@ -417,6 +426,7 @@ impl Links {
         for (place, wire) in self.wires.iter_mut().enumerate() {
             for direction in Direction::BOTH {
                 while let Some(due) = wire.engine.due(direction, now) {
+                    self.conduct.leaves(wire.id, direction, now, &due.frame);
                     batches.send_kept(place, direction, due.frame);
                 }
             }
@@ -462,6 +472,9 @@ impl Links {
             LinkLog::new(Parts { id, carrier: "veth", remains, began, missed, trouble: Vec::new() })
         });
         let mut logs: Vec<LinkLog> = wires.chain(captures).collect();
+        for (id, breach) in self.conduct.finish() {
+            logs.iter_mut().filter(|log| log.id == id).for_each(|log| log.story.breaches.push(breach.clone()));
+        }
         logs.sort_by_key(|log| log.id);
         logs
     }
@@ -477,8 +490,9 @@ impl Wire {
     }
 
     /// Takes a frame that has come, and sends it on where it need not wait.
-    fn carry(&mut self, direction: Direction, now: Nanos, frame: &mut [u8]) {
+    fn carry(&mut self, direction: Direction, now: Nanos, frame: &mut [u8], conduct: &mut Conduct) {
         for _ in 0..self.engine.offer(direction, now, frame) {
+            conduct.leaves(self.id, direction, now, frame);
             self.send(direction, frame);
         }
     }
@@ -501,9 +515,10 @@ impl Wire {
     }
 
     /// Sends what is due.
-    fn flush(&mut self, now: Nanos) {
+    fn flush(&mut self, now: Nanos, conduct: &mut Conduct) {
         for direction in Direction::BOTH {
             while let Some(due) = self.engine.due(direction, now) {
+                conduct.leaves(self.id, direction, now, &due.frame);
                 self.send(direction, &due.frame);
                 self.engine.recycle(direction, due.frame);
             }

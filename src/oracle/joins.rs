@@ -25,7 +25,14 @@ fn too_many(run: &Run<'_>) -> Option<Verdict> {
         if pm.userspace {
             return None;
         }
-        let limit = pm.subflow_limit() + u8::try_from(pm.endpoints.len()).unwrap_or(u8::MAX);
+        let peer = run.case.knobs(run.endpoint(side.peer()).host).pm;
+        // Who makes no subflow itself only lets others join, one by one.
+        let only_lets = run.case.events.is_empty()
+            && !peer.userspace
+            && pm.endpoints.iter().all(|endpoint| !endpoint.subflow && !endpoint.fullmesh)
+            && peer.endpoints.iter().all(|endpoint| !endpoint.signal);
+        let own = if only_lets { 0 } else { pm.endpoints.len() };
+        let limit = pm.subflow_limit().saturating_add(u8::try_from(own).unwrap_or(u8::MAX));
         let subflows = run.story(side).mptcp?.subflows;
         let name = side.name();
         (subflows > limit).then(|| {
@@ -166,6 +173,14 @@ mod tests {
         let case = joined(PmEndpoint { subflow: true, ..PmEndpoint::on(LinkId::Path2) });
         let three = |seen: &mut Observation| seen.server.mptcp.iter_mut().for_each(|state| state.subflows = 3);
         assert_eq!(judged(&case, three), "CounterBroken: server has more subflows than its limit");
+        // A server that makes none itself is held to it, whatever it announces; one that may make some is given more.
+        let mut announcing = case.clone();
+        let server = announcing.server.host;
+        let path = |signal, subflow| PmEndpoint { signal, subflow, ..PmEndpoint::on(LinkId::Path2) };
+        announcing.hosts.entry(server).or_default().pm.endpoints = vec![path(true, false)];
+        assert_eq!(judged(&announcing, three), "CounterBroken: server has more subflows than its limit");
+        announcing.hosts.entry(server).or_default().pm.endpoints = vec![path(false, true)];
+        assert_eq!(judged(&announcing, three), "Pass");
     }
 
     #[test]

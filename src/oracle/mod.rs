@@ -7,6 +7,7 @@
 mod budget;
 mod bytes;
 mod circumstances;
+mod conduct;
 mod contradictions;
 mod counters;
 mod disabled;
@@ -53,7 +54,7 @@ pub fn judge(case: &Case, seen: &Observation) -> Verdict {
 /// trouble of ours makes everything else worthless; wrong bytes
 /// are wrong however the run ended; an error ends a transfer, and the other end may then wait in vain; and what a broken
 /// transfer counts, or leaves behind, is no wonder.
-const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 18] = [
+const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 19] = [
     splat::check,
     trouble,
     disabled::check,
@@ -64,6 +65,7 @@ const CHECKS: [fn(&Run<'_>) -> Option<Verdict>; 18] = [
     out_of_time,
     liveness::check,
     ending::check,
+    conduct::check,
     fallback::check,
     counters::check,
     joins::check,

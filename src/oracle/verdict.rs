@@ -91,6 +91,8 @@ pub enum Kind {
     UnexpectedFallback,
     /// A counter of the kernel moved, or failed to, against what the case implies.
     CounterBroken,
+    /// A host sent what its protocols do not let it send, by the packets themselves.
+    ProtocolBroken,
     /// Something was left over.
     Leak,
     /// The transfer rested for longer than anything in the case explains.

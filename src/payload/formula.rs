@@ -64,7 +64,7 @@ impl Payload {
     }
 
     /// The bytes of another stream of the same case.
-    pub(super) fn of(&self, stream: StreamId) -> Payload {
+    pub fn of(&self, stream: StreamId) -> Payload {
         Payload { keys: self.keys, stream }
     }
 
@@ -124,7 +124,7 @@ impl Payload {
     }
 
     /// How many bytes at the start of `bytes` are those from `offset` on.
-    pub(super) fn agreement(&self, offset: u64, bytes: &[u8]) -> usize {
+    pub fn agreement(&self, offset: u64, bytes: &[u8]) -> usize {
         let mut agreed = 0;
         // Most questions are answered by the first few bytes.
         if bytes.len() > 2 * WORD {

@@ -19,7 +19,7 @@ fn link(link: Link, how: RelayOptions) -> (UnixDatagram, UnixDatagram, Relay) {
     };
     let ((ours_left, left), (ours_right, right)) = (pair(), pair());
     let wiring = Wiring { id: LinkId::Ns1Ns2, link, carrier: Carrier::Tap { left, right } };
-    (ours_left, ours_right, Relay::start_with(Seed(1), vec![wiring], how).unwrap())
+    (ours_left, ours_right, Relay::start_with(Seed(1), vec![wiring], Conduct::default(), how).unwrap())
 }
 
 fn receive(end: &UnixDatagram) -> Vec<u8> {

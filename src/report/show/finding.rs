@@ -4,7 +4,7 @@ use comfy_table::{Table, presets};
 
 use super::{phrase, rows};
 use crate::case::{Case, Host};
-use crate::observation::{CallError, End, MptcpState, Observation, SocketState, Story};
+use crate::observation::{Breach, CallError, End, MptcpState, Observation, SocketState, Story};
 use crate::oracle::Verdict;
 
 /// Counters that move in every transfer and say nothing by themselves. Whole tables that do: see [`notable`].
@@ -46,6 +46,7 @@ pub fn describe(verdict: &Verdict, case: &Case, seen: &Observation) -> String {
     parts.extend(bytes(seen));
     parts.push(stories(case, seen));
     parts.extend(links(seen));
+    parts.extend(breaches(seen));
     parts.extend(counters(seen));
     parts.extend(sockets("sockets when it stalled", seen, |host| &host.stalled_sockets));
     parts.extend(sockets("sockets left", seen, |host| &host.left_sockets));
@@ -182,6 +183,17 @@ fn links(seen: &Observation) -> Option<String> {
         table.add_row([id.to_string(), link.carrier.clone(), packets, lost, touched, phrase::time(link.lateness)]);
     }
     (!used.is_empty()).then(|| text(&table))
+}
+
+/// What hosts put into the links against their protocols.
+fn breaches(seen: &Observation) -> Option<String> {
+    let all = seen.links.iter().flat_map(|(id, link)| link.breaches.iter().map(move |breach| (id, breach)));
+    let said: Vec<(String, String)> = all
+        .map(|(id, Breach { at, by, flow, looks, what })| {
+            (id.to_string(), format!("after {}: {} sent {looks}: {what} ({flow})", phrase::time(*at), by.name()))
+        })
+        .collect();
+    (!said.is_empty()).then(|| rows(&said))
 }
 
 /// What the kernel counted beyond the usual.

@@ -1,0 +1,191 @@
+//! An MPTCP connection as one of its hosts keeps it: what was mapped, acknowledged and ended (RFC 8684, section 3.3).
+
+use sha2::{Digest, Sha256};
+
+use super::flow::{Flow, says};
+use super::options::{Dss, Map, Mptcp};
+use super::ranges::Ranges;
+use super::{Passing, Wrong};
+use crate::payload::Payload;
+
+/// A connection, seen from one host.
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    /// What follows from the key of the host, and of its peer.
+    keys: [Option<Key>; 2],
+    /// Whether data comes, or goes, in ways that are not followed here: without a mapping, in a SYN, after a fallback.
+    blind: bool,
+    /// Behind the last byte that the host has sent.
+    sent: u64,
+    fin: Option<u64>,
+    acked: u64,
+    /// Up to where it may send.
+    edge: u64,
+    came: Ranges,
+    came_fin: Option<u64>,
+    stream: Option<Payload>,
+}
+
+/// What follows from a key (RFC 8684, section 3.1).
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    token: u32,
+    /// The data sequence number of the first byte.
+    base: u64,
+}
+
+impl Key {
+    fn of(key: u64) -> Key {
+        let hash: [u8; 32] = Sha256::digest(key.to_be_bytes()).into();
+        let token = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
+        let [.., a, b, c, d, e, f, g, h] = hash;
+        Key { token, base: u64::from_be_bytes([a, b, c, d, e, f, g, h]).wrapping_add(1) }
+    }
+}
+
+impl Connection {
+    /// Takes the keys of an MP_CAPABLE: the sender's first.
+    pub fn learn(&mut self, keys: &[u64], sent: bool) {
+        let order = if sent { [0, 1] } else { [1, 0] };
+        for (place, key) in order.into_iter().zip(keys) {
+            self.keys[place].get_or_insert_with(|| Key::of(*key));
+        }
+    }
+
+    /// Whether a token is that of the key of the host, or of its peer where the host is the one who asks to join.
+    pub fn is(&self, token: u32, sent: bool) -> bool {
+        self.keys[usize::from(sent)].is_some_and(|key| key.token == token)
+    }
+
+    /// What a segment maps: where the first byte of its payload stands among the data, how much of that is mapped, and where
+    /// the data ends if it says so. `None` where that cannot be told.
+    fn place(&mut self, flow: &Flow, passing: &Passing<'_>, own: bool) -> Result<Option<Place>, Wrong> {
+        let length = passing.payload.len() as u64;
+        let (key, around) = match own {
+            true => (self.keys[0], self.sent),
+            false => (self.keys[1], self.came.prefix().unwrap_or_default()),
+        };
+        self.blind |= passing.options.breaks || length > 0 && passing.segment.flags.syn();
+        if self.blind {
+            return Ok(None);
+        }
+        let dss = match &passing.options.mptcp {
+            Some(Mptcp::Dss(dss)) => *dss,
+            Some(Mptcp::Capable { .. }) if length > 0 && flow.begin(passing.segment, own) == Some(0) => {
+                return Ok(Some(Place { begin: 0, length, fin: None }));
+            }
+            _ => {
+                self.blind |= length > 0;
+                return Ok(None);
+            }
+        };
+        let (Dss { map: Some(map), fin, .. }, Some(key)) = (dss, key) else {
+            self.blind |= length > 0;
+            return Ok(None);
+        };
+        let Map { data, subflow, length: mapped } = map;
+        let Some(begin) = data.offset(key.base, around).filter(|_| mapped > 0) else {
+            // An infinite mapping, or one from before the first byte.
+            self.blind |= mapped == 0;
+            return Ok(None);
+        };
+        let mapped = u64::from(mapped) - u64::from(fin);
+        let end = fin.then_some(begin + mapped);
+        if length == 0 {
+            return Ok(Some(Place { begin, length: 0, fin: end }));
+        }
+        let Some(at) = flow.begin(passing.segment, own) else { return Ok(None) };
+        // Counted around what the flow has sent: 32 bits wrap.
+        let first = u64::from(subflow.wrapping_sub(1));
+        let inside = (at as u32).wrapping_sub(first as u32);
+        if u64::from(inside) + length > mapped {
+            if own {
+                let what = format!("{length} bytes from {at} on, mapped are {mapped} from {first} on");
+                return Err(("a mapping that does not cover its segment", what));
+            }
+            self.blind = true;
+            return Ok(None);
+        }
+        Ok(Some(Place { begin: begin + u64::from(inside), length, fin: end }))
+    }
+
+    /// The host sends a packet on one of its flows.
+    pub fn sends(&mut self, flow: &mut Flow, passing: &Passing<'_>, in_order: bool, of: &Payload) -> Result<(), Wrong> {
+        flow.is_new = false;
+        let place = self.place(flow, passing, true)?;
+        if self.blind {
+            return Ok(());
+        }
+        if let Some(Place { begin, length, fin }) = place {
+            let end = begin + length;
+            if length > 0 {
+                flow.is_new = begin >= self.sent;
+                let is_beyond = end > self.edge.max(self.sent);
+                self.sent = self.sent.max(end);
+                flow.opens(self.edge.saturating_sub(begin));
+                let skip = self.acked.saturating_sub(begin).min(length);
+                says(&mut self.stream, begin + skip, &passing.payload[skip as usize..], of)?;
+                if is_beyond {
+                    return Err((
+                        "data beyond MPTCP's window",
+                        format!("{begin}..{end} where {} is the most", self.edge),
+                    ));
+                }
+            }
+            if let (Some(fin), Some(before)) = (fin, self.fin)
+                && fin != before
+            {
+                return Err(("a DATA_FIN that moved", format!("from {before} to {fin}")));
+            }
+            self.fin = self.fin.or(fin);
+            if let Some(fin) = self.fin.filter(|fin| self.sent > *fin) {
+                return Err(("data behind a DATA_FIN", format!("{begin}..{end} behind {fin}")));
+            }
+        }
+        self.acknowledges(flow, passing, in_order)
+    }
+
+    fn acknowledges(&mut self, flow: &mut Flow, passing: &Passing<'_>, in_order: bool) -> Result<(), Wrong> {
+        let Some(Mptcp::Dss(Dss { ack: Some(ack), .. })) = passing.options.mptcp else { return Ok(()) };
+        let (Some(key), Some(prefix)) = (self.keys[1], self.came.prefix()) else { return Ok(()) };
+        let offset = ack.offset(key.base, prefix).unwrap_or_default();
+        let most = prefix + u64::from(self.came_fin == Some(prefix));
+        if offset > most {
+            return Err(("a DATA_ACK of what never came", format!("of {offset} where {most} came")));
+        }
+        let before = flow.data_ack;
+        flow.data_ack = before.max(offset);
+        if in_order && offset < before {
+            return Err(("a DATA_ACK that went back", format!("from {before} to {offset}")));
+        }
+        Ok(())
+    }
+
+    /// A packet is handed to the host on one of its flows.
+    pub fn receives(&mut self, flow: &Flow, passing: &Passing<'_>) {
+        let segment = passing.segment;
+        if let Ok(Some(Place { begin, length, fin })) = self.place(flow, passing, false) {
+            self.came.add(begin, begin + length);
+            self.came_fin = self.came_fin.or(fin);
+        }
+        let window = flow.window(segment);
+        match &passing.options.mptcp {
+            Some(Mptcp::Dss(Dss { ack: Some(ack), .. })) => {
+                let Some(key) = self.keys[0] else { return };
+                let Some(offset) = ack.offset(key.base, self.sent) else { return };
+                self.acked = self.acked.max(offset.min(self.sent));
+                self.edge = self.edge.max(offset + window);
+            }
+            // Until data flows, the first subflow's window counts.
+            _ if flow.first => self.edge = self.edge.max(flow.acked().max(self.acked) + window),
+            _ => {}
+        }
+    }
+}
+
+/// Where a segment stands among the data.
+struct Place {
+    begin: u64,
+    length: u64,
+    fin: Option<u64>,
+}

@@ -1,0 +1,359 @@
+//! One TCP flow as one of its hosts keeps it: what it sent, and what it was told.
+
+use std::net::SocketAddr;
+
+use super::ranges::Ranges;
+use super::{Passing, Wrong};
+use crate::link::packet::Segment;
+use crate::link::stage::Nanos;
+use crate::payload::{Payload, StreamId};
+
+/// The segment size that every TCP takes, where a SYN names none (RFC 9293, section 3.7.1).
+const MSS_DEFAULT: u16 = 536;
+
+/// A flow whose packets are acknowledged within this time is well: no timer of its sender has run out, the least of which
+/// is 200 ms.
+const WELL: Nanos = 150_000_000;
+
+/// An acknowledgement knows what came so long ago, where nobody else makes the host wait.
+const LAG: Nanos = 50_000_000;
+
+/// A flow, seen from one host.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    /// The MPTCP connection that it is of.
+    pub connection: Option<usize>,
+    /// Whether it is that connection's first.
+    pub first: bool,
+    /// Whether one of the hosts has made it a backup from its beginning.
+    pub backup: bool,
+    /// Whether an MP_PRIO was seen, which makes it one, or none.
+    pub may_change: bool,
+    /// Whether the packet at hand carries data that was not sent before by any flow.
+    pub is_new: bool,
+    /// The first sequence number of the host, and of its peer.
+    numbers: [Option<u32>; 2],
+    /// The window scales in the SYNs of the host, and of its peer.
+    scales: [Option<u8>; 2],
+    /// The peer's maximum segment size.
+    mss: Option<u16>,
+    /// Behind the last byte that the host has sent.
+    pub sent: u64,
+    fin: Option<u64>,
+    /// What it was told to have arrived.
+    acked: u64,
+    /// Since when nothing more was acknowledged, of what is under way.
+    waits_since: Nanos,
+    was_late: bool,
+    /// Whether packets have come that only an established connection sends.
+    established: bool,
+    /// Whether an end or a reset was seen, either way.
+    ends: bool,
+    /// Up to where it may send.
+    edge: u64,
+    /// The window that counts, and the number of the packet that brought it.
+    window: (u64, i64),
+    /// Up to where it lets its peer send.
+    lets: u64,
+    /// What has come.
+    came: Ranges,
+    came_fin: Option<u64>,
+    /// Since when it has not acknowledged what has come.
+    lag: Lag,
+    /// What it last acknowledged.
+    ack: u64,
+    /// What it last acknowledged for its MPTCP connection.
+    pub data_ack: u64,
+    stream: Option<Payload>,
+}
+
+impl Flow {
+    pub fn new(local: SocketAddr, remote: SocketAddr, exact: bool) -> Flow {
+        Flow {
+            local,
+            remote,
+            connection: None,
+            first: false,
+            backup: false,
+            may_change: false,
+            is_new: false,
+            numbers: [None; 2],
+            scales: [None; 2],
+            mss: None,
+            sent: 0,
+            fin: None,
+            acked: 0,
+            waits_since: 0,
+            was_late: false,
+            established: false,
+            ends: false,
+            edge: 0,
+            window: (0, i64::MIN),
+            lets: 0,
+            came: Ranges::default(),
+            came_fin: None,
+            lag: Lag::new(exact),
+            ack: 0,
+            data_ack: 0,
+            stream: None,
+        }
+    }
+
+    /// Whether a SYN is of another flow between the same addresses.
+    pub fn is_another(&self, segment: &Segment<'_>, sent: bool) -> bool {
+        let first = segment.sequence.wrapping_add(1);
+        let known = self.numbers[usize::from(!sent)];
+        // With SYN cookies, an answer that is sent again may have another number.
+        let renumbered = segment.flags.ack() && !self.established;
+        known.is_some_and(|known| known != first) && !renumbered
+    }
+
+    /// The offset in the host's stream, or in its peer's, that a number stands for.
+    fn offset(&self, number: u32, own: bool) -> Option<i64> {
+        let base = self.numbers[usize::from(!own)]?;
+        let around = if own { self.sent } else { self.came.prefix()? };
+        let relative = number.wrapping_sub(base);
+        Some(around as i64 + i64::from(relative.wrapping_sub(around as u32) as i32))
+    }
+
+    /// Where the payload of a segment begins, in the stream of its sender.
+    pub fn begin(&self, segment: &Segment<'_>, own: bool) -> Option<u64> {
+        let offset = self.offset(segment.sequence.wrapping_add(u32::from(segment.flags.syn())), own)?;
+        u64::try_from(offset).ok()
+    }
+
+    /// What the host was told to have arrived.
+    pub fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    /// Whether the peer answers in time, and both may go on.
+    pub fn is_well(&self, now: Nanos) -> bool {
+        self.established && !self.ends && !self.backup && !self.was_late && !self.waits(now)
+    }
+
+    fn waits(&self, now: Nanos) -> bool {
+        self.sent > self.acked && now.saturating_sub(self.waits_since) > WELL
+    }
+
+    /// The host sends a packet.
+    pub fn sends(&mut self, passing: &Passing<'_>, in_order: bool) -> Result<(), Wrong> {
+        let Passing { segment, options, payload, now } = passing;
+        let flags = segment.flags;
+        self.is_new = false;
+        if flags.rst() {
+            self.ends = true;
+            return Ok(());
+        }
+        if flags.syn() {
+            self.numbers[0] = Some(segment.sequence.wrapping_add(1));
+            self.scales[0] = options.scale;
+        }
+        self.was_late |= self.waits(*now);
+        self.may_change |= options.prio.is_some();
+        let Some(begin) = self.begin(segment, true) else { return Ok(()) };
+        let end = begin + payload.len() as u64;
+        if self.sent == self.acked {
+            self.waits_since = *now;
+        }
+        let (most, mss) = (self.edge, self.mss.unwrap_or(MSS_DEFAULT));
+        self.is_new = end > self.sent && !payload.is_empty();
+        if self.is_new {
+            self.sent = end;
+        }
+        if flags.fin() {
+            self.ends = true;
+            if let Some(fin) = self.fin.filter(|fin| *fin != end) {
+                return Err(("a FIN that moved", format!("from {fin} to {end}")));
+            }
+            self.fin = Some(end);
+        }
+        if let Some(fin) = self.fin.filter(|fin| self.sent > *fin) {
+            return Err(("data behind a FIN", format!("{begin}..{end} behind a FIN at {fin}")));
+        }
+        if flags.syn() {
+            self.lets = self.lets.max(segment.window.into());
+            return Ok(());
+        }
+        if flags.ack() {
+            self.acknowledges(segment, in_order, *now)?;
+        }
+        for [left, right] in &options.sack {
+            let edges = [*left, *right].map(|edge| self.offset(edge, false));
+            let [Some(left), Some(right)] = edges.map(|edge| u64::try_from(edge?).ok()) else { continue };
+            // A FIN counts as a byte.
+            let right = right - u64::from(self.came_fin.is_some_and(|fin| right == fin + 1));
+            if left < right && !self.came.may_hold(left, right) {
+                return Err(("a selective acknowledgement of what never came", format!("{left}..{right}")));
+            }
+        }
+        // MPTCP shares one window among its flows, which is judged there (RFC 8684, section 3.3.4).
+        if self.is_new && end > most && self.connection.is_none() {
+            return Err(("data beyond the window", format!("{begin}..{end} where {most} is the most")));
+        }
+        if payload.len() > usize::from(mss) {
+            return Err(("a segment larger than the peer takes", format!("{} bytes of {mss}", payload.len())));
+        }
+        Ok(())
+    }
+
+    fn acknowledges(&mut self, segment: &Segment<'_>, in_order: bool, now: Nanos) -> Result<(), Wrong> {
+        let (Some(offset), Some(prefix)) = (self.offset(segment.acknowledgement, false), self.came.prefix()) else {
+            return Ok(());
+        };
+        let offset = u64::try_from(offset).unwrap_or_default();
+        let most = prefix + u64::from(self.came_fin == Some(prefix));
+        if offset > most {
+            return Err(("an acknowledgement of what never came", format!("of {offset} where {most} came")));
+        }
+        let before = self.ack;
+        self.ack = before.max(offset);
+        if in_order && offset < before {
+            return Err(("an acknowledgement that went back", format!("from {before} to {offset}")));
+        }
+        let scale = if self.scales[1].is_some() { self.scales[0].unwrap_or(0) } else { 0 };
+        let lets = offset + (u64::from(segment.window) << scale);
+        // Who takes back what it let its peer send has no memory left for it; and MPTCP counts its window otherwise.
+        self.lag.over |= lets + (1 << scale) <= self.lets || self.connection.is_some();
+        self.lets = self.lets.max(lets);
+        match self.lag.acknowledges(offset, prefix, now) {
+            Some(what) => Err(("an acknowledgement that leaves out what came", what)),
+            None => Ok(()),
+        }
+    }
+
+    /// What a flow of plain TCP says is what its end has to say.
+    pub fn says(&mut self, passing: &Passing<'_>, of: &Payload) -> Result<(), Wrong> {
+        let Some(begin) = self.begin(passing.segment, true) else { return Ok(()) };
+        // Probes of a window carry what is acknowledged already, or nothing of worth.
+        let skip = (self.acked.saturating_sub(begin) as usize).min(passing.payload.len());
+        says(&mut self.stream, begin + skip as u64, &passing.payload[skip..], of)
+    }
+
+    /// A packet is handed to the host.
+    pub fn receives(&mut self, passing: &Passing<'_>) {
+        let Passing { segment, options, payload, now } = passing;
+        let flags = segment.flags;
+        if flags.rst() {
+            self.ends = true;
+            return;
+        }
+        if flags.syn() {
+            self.numbers[1] = Some(segment.sequence.wrapping_add(1));
+            self.scales[1] = options.scale;
+            self.mss = options.mss.or(self.mss);
+            self.edge = self.edge.max(segment.window.into());
+        }
+        self.was_late |= self.waits(*now);
+        self.established |= !flags.syn();
+        self.may_change |= options.prio.is_some();
+        if let Some(begin) = self.begin(segment, false) {
+            let end = begin + payload.len() as u64;
+            self.came.add(begin, end);
+            // What it did not ask for it may leave aside: data in a SYN, or beyond its window.
+            self.lag.over |= end > self.lets && !payload.is_empty();
+            self.lag.comes(self.came.prefix().unwrap_or_default(), *now);
+            if flags.fin() {
+                self.ends = true;
+                self.came_fin = Some(end);
+            }
+        }
+        if let Some(offset) = self.offset(segment.acknowledgement, true).filter(|_| flags.ack())
+            && let Ok(offset) = u64::try_from(offset)
+        {
+            let window = self.announced(segment);
+            let number = self.offset(segment.sequence, false).unwrap_or_default();
+            // RFC 9293, section 3.10.7.4; a smaller window in a packet that is otherwise no news does not count on Linux.
+            let is_news = offset > self.acked || number > self.window.1;
+            if is_news || number == self.window.1 && (window > self.window.0 || window == 0) {
+                self.window = (window, number);
+            }
+            if offset > self.acked {
+                (self.acked, self.waits_since) = (offset.min(self.sent), *now);
+            }
+            self.edge = self.edge.max(offset + window);
+        }
+    }
+
+    /// The window that counts once a packet has come: the one that it brings, or an older one.
+    pub fn window(&self, segment: &Segment<'_>) -> u64 {
+        self.announced(segment).max(self.window.0)
+    }
+
+    /// Linux lets a flow's window be no smaller than what is left of its connection's, and goes by that until the peer
+    /// announces another (net/mptcp/protocol.c, mptcp_check_allowed_size).
+    pub fn opens(&mut self, window: u64) {
+        self.window.0 = self.window.0.max(window);
+    }
+
+    /// The window that a packet of the peer announces.
+    fn announced(&self, segment: &Segment<'_>) -> u64 {
+        let scale = match self.scales {
+            [Some(_), Some(scale)] if !segment.flags.syn() => scale,
+            _ => 0,
+        };
+        u64::from(segment.window) << scale
+    }
+}
+
+/// How far acknowledgements lag behind what has come.
+#[derive(Debug, Default)]
+pub(super) struct Lag {
+    /// What has been acknowledged.
+    ack: u64,
+    /// When the first came that has not, and up to where.
+    since: Option<(Nanos, u64)>,
+    /// Whether it is not to be judged any more.
+    pub over: bool,
+}
+
+impl Lag {
+    /// Nothing has come. Only where time is `exact` it is judged.
+    pub fn new(exact: bool) -> Lag {
+        Lag { over: !exact, ..Lag::default() }
+    }
+
+    /// All up to `prefix` has come.
+    pub fn comes(&mut self, prefix: u64, now: Nanos) {
+        if prefix > self.ack {
+            self.since.get_or_insert((now, prefix));
+        }
+    }
+
+    /// `ack` is acknowledged of what has come up to `prefix`: what it leaves out that came long ago.
+    pub fn acknowledges(&mut self, ack: u64, prefix: u64, now: Nanos) -> Option<String> {
+        self.ack = self.ack.max(ack);
+        let (since, up_to) = self.since.filter(|_| !self.over)?;
+        if ack >= up_to {
+            self.since = (prefix > ack).then_some((now, prefix));
+            return None;
+        }
+        let late = now.saturating_sub(since);
+        (late > LAG).then(|| format!("of {ack}, {} ms after {up_to} had come", late / 1_000_000))
+    }
+}
+
+/// Whether the bytes from `begin` on are those of the stream, once it is known which one it is. As long as nothing agrees with
+/// any, something else is said, and not judged.
+pub(super) fn says(stream: &mut Option<Payload>, begin: u64, bytes: &[u8], of: &Payload) -> Result<(), Wrong> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let Some(stream) = stream else {
+        let found = of.locate(bytes).filter(|found| found.offset == begin && found.stream.sender == of.stream().sender);
+        *stream = found.map(|found| of.of(StreamId { ..found.stream }));
+        return Ok(());
+    };
+    match stream.agreement(begin, bytes) {
+        all if all == bytes.len() => Ok(()),
+        right => {
+            let at = begin + right as u64;
+            Err((
+                "bytes that are not those of the stream",
+                format!("from {at} on, in {begin}..{}", begin + bytes.len() as u64),
+            ))
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! What the packets of a host say of its conduct: whether it keeps to the protocols, whatever becomes of the transfer.
+//!
+//! A [`Watch`] stands at one endpoint's host, at the mouths of all links that lead to the other one. It sees what the host
+//! sends before anything is done to it, and what is handed to the host after everything was done. So a host is held to what it
+//! was told and nothing else: losses, delays and middleboxes excuse nothing, and explain nothing either. Each check
+//! errs on the lenient side where the host may know less, or more, than was seen.
+//!
+//! Sources: RFC 9293 (TCP), RFC 7323 (window scale), RFC 2018 and 2883 (SACK), RFC 8684 (MPTCP).
+
+mod data;
+mod flow;
+mod options;
+mod ranges;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+
+use crate::case::{Case, Direction, Host, LinkId};
+use crate::observation::Breach;
+use crate::payload::{Payload, Sender, StreamId};
+
+use super::identity::MAX_FLOWS;
+use super::packet::{ETHERNET_HEADER, Segment, View, checksum_holds};
+use super::stage::Nanos;
+use data::Connection;
+use flow::Flow;
+use options::{Mptcp, Options};
+
+/// How many breaches of one host are kept: the first ones tell.
+const KEPT: usize = 8;
+
+/// The conduct of both endpoints' hosts.
+#[derive(Debug, Default)]
+pub struct Conduct {
+    watches: Vec<Watch>,
+    /// Whether packets come damaged.
+    damaged: bool,
+}
+
+/// The conduct of one endpoint's host.
+#[derive(Debug)]
+struct Watch {
+    host: Host,
+    side: Sender,
+    /// Whether all links are seen that lead to the other endpoint.
+    whole: bool,
+    /// Whether the host's packets are seen in the order in which it made them.
+    in_order: bool,
+    /// Whether time is virtual, so that nothing but the host itself makes it late.
+    exact: bool,
+    payload: Payload,
+    flows: Vec<Flow>,
+    connections: Vec<Connection>,
+    breaches: Vec<(LinkId, Breach)>,
+}
+
+/// A segment at a host's door.
+pub(super) struct Passing<'a> {
+    segment: &'a Segment<'a>,
+    options: Options,
+    /// What it carries.
+    payload: &'a [u8],
+    now: Nanos,
+}
+
+/// What was wrong: what it looks like, without numbers; and the numbers.
+pub(super) type Wrong = (&'static str, String);
+
+impl Conduct {
+    /// For a case of which these links are seen. `exact`: in virtual time.
+    pub fn of(case: &Case, seen: &[LinkId], exact: bool) -> Conduct {
+        if case.is_loopback() {
+            return Conduct::default();
+        }
+        let path = case.path();
+        let watch = |(side, host): (Sender, Host)| {
+            let mut doors = path.iter().filter(|link| link.left() == host || link.right() == host);
+            let whole = doors.all(|link| seen.contains(link));
+            let payload = Payload::new(case.seed, StreamId { sender: side, connection: 0 });
+            // A device that is down takes nothing.
+            let exact = exact && case.events.iter().all(|event| event.what.outage().is_none());
+            // Two CPUs may send at once; and what waits in a queue may be sorted by priority.
+            let in_order = case.cpus == 1;
+            let (flows, connections, breaches) = Default::default();
+            Watch { host, side, whole, in_order, exact, payload, flows, connections, breaches }
+        };
+        let ends = [(Sender::Client, case.client.host), (Sender::Server, case.server.host)];
+        let watches = ends.map(watch).into_iter().filter(|watch| watch.whole).collect();
+        // Damage done on a link before counts as well.
+        let damaged = case.links.values().any(|link| {
+            Direction::BOTH.iter().any(|way| {
+                let way = link.impairments(*way);
+                let flips = |action: &crate::case::Action| matches!(action, crate::case::Action::Flip(_));
+                way.corrupt > 0.0
+                    || way.faults.iter().any(|fault| flips(&fault.action))
+                    || way.rules.iter().any(|rule| flips(&rule.action))
+            })
+        });
+        Conduct { watches, damaged }
+    }
+
+    /// A frame enters a link, as its sender made it or as the link before left it.
+    pub fn enters(&mut self, link: LinkId, direction: Direction, now: Nanos, frame: &[u8]) {
+        let from = if direction == Direction::Forward { link.left() } else { link.right() };
+        if let Some(watch) = self.watches.iter_mut().find(|watch| watch.host == from) {
+            watch.pass(link, now, frame, Watch::sends);
+        }
+    }
+
+    /// A frame is about to be handed to the host at the end of a link.
+    pub fn leaves(&mut self, link: LinkId, direction: Direction, now: Nanos, frame: &[u8]) {
+        let to = if direction == Direction::Forward { link.right() } else { link.left() };
+        if let Some(watch) = self.watches.iter_mut().find(|watch| watch.host == to)
+            && (!self.damaged || is_sound(frame))
+        {
+            watch.pass(link, now, frame, Watch::receives);
+        }
+    }
+
+    /// The first breaches that were seen, each with its link.
+    pub fn finish(self) -> Vec<(LinkId, Breach)> {
+        self.watches.into_iter().flat_map(|watch| watch.breaches).collect()
+    }
+}
+
+impl Watch {
+    fn pass(
+        &mut self,
+        link: LinkId,
+        now: Nanos,
+        frame: &[u8],
+        look: fn(&mut Watch, &Passing<'_>) -> Result<(), Wrong>,
+    ) {
+        let Some(segment) = View::of(frame).segment else { return };
+        let Some(payload) = payload(frame, &segment) else { return };
+        let options = Options::of(segment.options);
+        let passing = Passing { segment: &segment, options, payload, now };
+        if let Err((looks, what)) = look(self, &passing)
+            && self.breaches.len() < KEPT
+        {
+            let breach = Breach {
+                at: std::time::Duration::from_nanos(now),
+                by: self.side,
+                flow: format!("{}>{}", segment.source, segment.destination),
+                looks: looks.to_owned(),
+                what,
+            };
+            self.breaches.push((link, breach));
+        }
+    }
+
+    /// The flow between these addresses.
+    fn flow(&self, local: SocketAddr, remote: SocketAddr) -> Option<usize> {
+        self.flows.iter().rposition(|flow| flow.local == local && flow.remote == remote)
+    }
+
+    /// The flow that a segment is of. A SYN with a number of its own begins one.
+    fn flow_of(&mut self, passing: &Passing<'_>, sent: bool) -> Option<usize> {
+        let segment = passing.segment;
+        let (local, remote) = match sent {
+            true => (segment.source, segment.destination),
+            false => (segment.destination, segment.source),
+        };
+        let known = self.flow(local, remote);
+        if !segment.flags.syn() || segment.flags.rst() {
+            return known;
+        }
+        let number = known.filter(|number| !self.flows[*number].is_another(segment, sent));
+        if number.is_none() && self.flows.len() < MAX_FLOWS {
+            self.flows.push(Flow::new(local, remote, self.exact));
+            return Some(self.flows.len() - 1);
+        }
+        number
+    }
+
+    /// A packet that the host sends.
+    fn sends(&mut self, passing: &Passing<'_>) -> Result<(), Wrong> {
+        let Some(number) = self.flow_of(passing, true) else { return Ok(()) };
+        let flow = &mut self.flows[number];
+        flow.sends(passing, self.in_order)?;
+        self.join(number, passing, true);
+        let flow = &mut self.flows[number];
+        match flow.connection {
+            None => flow.says(passing, &self.payload),
+            Some(connection) => {
+                self.connections[connection].sends(flow, passing, self.in_order, &self.payload)?;
+                self.keeps_backups(number, passing)
+            }
+        }
+    }
+
+    /// A packet that is handed to the host.
+    fn receives(&mut self, passing: &Passing<'_>) -> Result<(), Wrong> {
+        let Some(number) = self.flow_of(passing, false) else { return Ok(()) };
+        self.flows[number].receives(passing);
+        self.join(number, passing, false);
+        let flow = &mut self.flows[number];
+        if let Some(connection) = flow.connection {
+            self.connections[connection].receives(flow, passing);
+        }
+        Ok(())
+    }
+
+    /// Finds out which MPTCP connection a flow is of.
+    fn join(&mut self, number: usize, passing: &Passing<'_>, sent: bool) {
+        let flow = &mut self.flows[number];
+        match &passing.options.mptcp {
+            Some(Mptcp::Capable { version: 1, keys, .. }) => {
+                let connection = *flow.connection.get_or_insert_with(|| {
+                    self.connections.push(Connection::default());
+                    self.connections.len() - 1
+                });
+                flow.first = true;
+                // The sender's own key comes first.
+                let connection = &mut self.connections[connection];
+                connection.learn(keys, sent);
+            }
+            Some(Mptcp::Join { token, backup }) => {
+                // A token is of the key of the host that the SYN goes to.
+                let known = token.and_then(|token| self.connections.iter().rposition(|known| known.is(token, sent)));
+                flow.connection = flow.connection.or(known);
+                flow.backup |= *backup && passing.segment.flags.syn();
+            }
+            _ => {}
+        }
+    }
+
+    /// New data goes over a backup only where no other subflow works (RFC 8684, section 3.3.8).
+    fn keeps_backups(&self, number: usize, passing: &Passing<'_>) -> Result<(), Wrong> {
+        let flow = &self.flows[number];
+        let others = || self.flows.iter().enumerate().filter(|(other, _)| *other != number);
+        let works = |other: &Flow| other.connection == flow.connection && other.is_well(passing.now);
+        // Data that waits in a flow's own queue leaves by it, whatever was said meanwhile: so what changed is not judged.
+        if !flow.backup
+            || flow.may_change
+            || !flow.is_new
+            || !others().any(|(_, other)| works(other) && !other.may_change)
+        {
+            return Ok(());
+        }
+        Err(("new data on a backup while another subflow works", format!("{} bytes", passing.payload.len())))
+    }
+}
+
+/// Whether the checksums of a frame are right, that of an IPv4 header among them.
+fn is_sound(frame: &[u8]) -> bool {
+    let packet = frame.get(ETHERNET_HEADER..).unwrap_or_default();
+    let version = packet.first().map_or(0, |first| first >> 4);
+    let header = packet.first().and_then(|first| packet.get(..usize::from(first & 0xf) * 4)).unwrap_or_default();
+    let words = header.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_be_bytes(*word)));
+    // The sum of one's complement, its own checksum included, is all ones.
+    let sum: u32 = words.sum();
+    let is_right = version != 4 || (sum & 0xffff) + (sum >> 16) == 0xffff;
+    is_right && checksum_holds(frame)
+}
+
+/// What a segment carries, where the whole frame is there.
+fn payload<'a>(frame: &'a [u8], segment: &Segment<'_>) -> Option<&'a [u8]> {
+    let headers = if segment.source.is_ipv4() { usize::from(frame[ETHERNET_HEADER] & 0xf) * 4 } else { 40 };
+    let start = ETHERNET_HEADER + headers + 20 + segment.options.len();
+    frame.get(start..start + segment.payload as usize)
+}
