@@ -1,7 +1,7 @@
 //! Whether a transfer that came to its end did so in order at both ends: each sent everything, shut down, and saw the
 //! end of the other's stream.
 
-use super::{BOTH, Kind, Run, Verdict};
+use super::{BOTH, Kind, Run, Verdict, middlebox};
 use crate::payload::Sender;
 
 /// Looks at both endpoints of a run that finished without errors.
@@ -12,6 +12,11 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
 fn endpoint(run: &Run<'_>, side: Sender) -> Option<Verdict> {
     let (story, name) = (run.story(side), side.name());
     let rounds = run.case.rounds.count;
+    // An endpoint that has read a byte as a middlebox changed it connects no more.
+    let altered = middlebox::alter(run.case) && BOTH.into_iter().any(|side| run.story(side).mismatch.is_some());
+    if altered {
+        return None;
+    }
     if rounds > 1 && story.rounds < rounds {
         let what = format!("the {name} came to the end of {} of {rounds} connections", story.rounds);
         return Some(Verdict::of(Kind::Reset, &format!("{name} did not come to its last connection"), what));
@@ -35,9 +40,10 @@ fn endpoint(run: &Run<'_>, side: Sender) -> Option<Verdict> {
 
 #[cfg(test)]
 mod tests {
-    use crate::case::Case;
+    use crate::case::{Action, Case, Host, LinkId, Pick, Rounds, Rule};
     use crate::observation::Story;
     use crate::oracle::{healthy, judge};
+    use crate::payload::{Damage, Mismatch};
 
     fn judged(change: impl FnOnce(&mut Story)) -> String {
         let mut case = Case::default();
@@ -45,6 +51,21 @@ mod tests {
         let mut seen = healthy::observation(&case);
         change(&mut seen.server);
         judge(&case, &seen).signature
+    }
+
+    #[test]
+    fn a_byte_that_a_middlebox_changed_ends_the_rounds() {
+        let mut case = Case { rounds: Rounds { count: 2, reuse: false }, ..Case::default() };
+        case.client.payload = 100;
+        case.server.host = Host::Ns2;
+        let mut seen = healthy::observation(&case);
+        (seen.client.rounds, seen.server.rounds) = (0, 0);
+        assert_eq!(judge(&case, &seen).signature, "Reset: client did not come to its last connection");
+        case.links.entry(LinkId::Ns1Ns2).or_default().forward.rules = vec![Rule::once(Pick::Data(0), Action::Alter(0))];
+        let kind = Damage::BitFlip;
+        seen.server.mismatch =
+            Some(Mismatch { kind, offset: 7, length: 1, expected: 100, received: 100, hex: String::new() });
+        assert_eq!(judge(&case, &seen).signature, "Pass");
     }
 
     #[test]

@@ -165,7 +165,8 @@ fn may_be_orphaned(case: &Case) -> bool {
     let rough = losses::directions(case).any(|way| !(way.rules.is_empty() && way.faults.is_empty()));
     let hasty = case.hosts.values().any(|knobs| knobs.sysctls.contains_key(&Sysctl::MptcpCloseTimeout));
     let retired = case.events.iter().filter(|event| event.what.retires()).count();
-    case.events.iter().any(|event| case.loses_its_first(&event.what)) && (rough || hasty || retired > 1)
+    case.events.iter().any(|event| case.loses_its_first(&event.what))
+        && (rough || hasty || retired > 1 || case.rounds.count > 1)
 }
 
 /// Whether an event may have taken down the path that the connection begins on, and its route with it, before a connect.

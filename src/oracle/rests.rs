@@ -97,7 +97,7 @@ fn unheard(run: &Run<'_>) -> Option<Verdict> {
     const EARLY: u64 = 256 << 10;
     let last = run.seen.events.iter().filter(|happened| {
         let what = run.case.events.get(happened.event).map(|event| event.what);
-        matches!(what, Some(Happening::Remove { .. } | Happening::Backup { .. }))
+        what.is_some_and(|what| what.retires() || matches!(what, Happening::Backup { .. }))
     });
     let left = |happened: &Happened| {
         let [client, server] = happened.received;

@@ -78,12 +78,13 @@ pub(super) fn endpoints(case: &Case, host: Host) -> impl Iterator<Item = PmEndpo
     case.knobs(host).pm.endpoints.into_iter().chain(added)
 }
 
-/// Whether an event would leave a connection of `host` without any subflow.
+/// Whether an event would leave a connection of `host` without any subflow, one that only begins included.
 pub(super) fn orphans(case: &Case, host: Host, heard: &[PmEvent], what: &Happening) -> bool {
     let gone = retired(case, host, what);
     let stays = |(local, _): &(SocketAddr, SocketAddr)| !gone.contains(&local.ip().to_canonical());
-    let orphaned = |connection: &Connection| !connection.subflows.iter().any(stays);
-    what.retires() && connections(heard).iter().any(orphaned)
+    let living = connections(heard);
+    let begins = living.is_empty() && case.loses_its_first(what);
+    what.retires() && (begins || living.iter().any(|connection| !connection.subflows.iter().any(stays)))
 }
 
 /// Does what an event asks of the path manager in user space of `host`, for each connection.
@@ -254,6 +255,7 @@ mod tests {
         let left = [established, lost, event(PmEventKind::SubflowClosed, second)];
         assert!(orphans(&case, Host::Ns1, &left, &remove(LinkId::Path1)));
         let over = [first, event(PmEventKind::Closed, second)];
-        assert!(!orphans(&case, Host::Ns1, &over, &remove(LinkId::Path1)));
+        assert!(!orphans(&case, Host::Ns1, &over, &remove(LinkId::Path2)));
+        assert!(orphans(&case, Host::Ns1, &over, &remove(LinkId::Path1)), "the next one may be about to begin");
     }
 }
