@@ -3,7 +3,7 @@
 //! Memory that is full for no reason in the case is not excused: what fills it may be the bug.
 
 use super::{BOTH, Run, budget};
-use crate::case::{Chunks, Host, Pattern};
+use crate::case::{Chunks, Host, Pattern, Sysctl};
 use crate::observation::SocketState;
 
 /// A receive buffer up to here is small: one mapping of MPTCP, which is as long as the largest packet that TCP makes,
@@ -115,7 +115,11 @@ fn is_scarce(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
         let (from, to) = (run.endpoint(side), run.endpoint(side.peer()));
         let short = from.options.maxseg.max(to.options.maxseg).is_some_and(|bytes| u64::from(bytes) < SMALL_SEGMENT);
-        budget::receive_buffer(to, &run.case.knobs(to.host)) <= SMALL_BUFFER || short || writes_little(&from.write)
+        // What may wait unsent bounds each write, too.
+        let sysctl = run.case.knobs(from.host).sysctls.get(&Sysctl::TcpNotsentLowat).copied();
+        let waits = from.options.notsent_lowat.or(sysctl).is_some_and(|bytes| u64::from(bytes) < SMALL_SEGMENT);
+        let little = waits || writes_little(&from.write);
+        budget::receive_buffer(to, &run.case.knobs(to.host)) <= SMALL_BUFFER || short || little
     })
 }
 
