@@ -4,7 +4,9 @@
 //! nothing to do with MPTCP may show on such a connection too; so shrinking does not hold on to circumstances
 //! ([`Verdict::resembles`]), while grouping does.
 
+use super::memory::{detail, sockets};
 use super::{BOTH, Kind, Run, Verdict, fallen_back, leaving, memory, middlebox};
+use crate::observation::SocketState;
 use crate::payload::Sender;
 
 const FAST_OPEN: &str = "TCP Fast Open";
@@ -30,6 +32,7 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         (rests_on_cookie(run), "SYN cookie"),
         (rests_on_cookie(run) && lacks_its_beginning(run), "up to three bytes before the first"),
         (opens_fast(run), FAST_OPEN),
+        (stalled && opens_fast(run) && keeps_all_back(run), "not a byte sent"),
         (stalled && memory::full_out_of_order(run), "several subflows, receive memory full"),
         (stalled && memory::full_of_unchecked(run), "DSS checksum, receive memory full"),
         (verdict.kind == Kind::Reset && memory::gave_up_unchecked(run), "DSS checksum, receive memory full"),
@@ -83,6 +86,15 @@ fn opens_fast(run: &Run<'_>) -> bool {
     run.counter(Sender::Server, "TcpExt.TCPFastOpenPassive") > 0
 }
 
+/// Whether the kernel has taken bytes from a server on an MPTCP socket, and sent none of them.
+fn keeps_all_back(run: &Run<'_>) -> bool {
+    let side = Sender::Server;
+    let open = |socket: &SocketState| detail(socket, "mptcp_subflow") == 1 && socket.state == "ESTAB";
+    let mut subflows =
+        sockets(run, "tcp").filter(|(host, socket)| *host == run.endpoint(side).host && open(socket)).peekable();
+    run.story(side).sent > 0 && subflows.peek().is_some() && subflows.all(|(_, it)| detail(it, "bytes_sent") == 0)
+}
+
 /// Whether the server took subflows in while another CPU could bring data over them.
 fn joins_on_two_cpus(run: &Run<'_>) -> bool {
     run.case.cpus > 1 && run.counter(Sender::Server, "MPTcpExt.MPJoinAckRx") > 0
@@ -103,7 +115,7 @@ fn lacks_its_beginning(run: &Run<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::case::{Case, Protocol, Syncookies};
-    use crate::observation::{End, MptcpState};
+    use crate::observation::{End, MptcpState, SocketState};
     use crate::oracle::{healthy, judge};
     use crate::payload::{Damage, Mismatch};
 
@@ -154,6 +166,27 @@ mod tests {
         };
         assert!(looks(2, 3).ends_with("(subflows joined on two CPUs)"), "{}", looks(2, 3));
         assert_eq!((looks(1, 3), looks(2, 0)), (looks(1, 0), looks(1, 0)));
+    }
+
+    #[test]
+    fn bytes_that_never_left_are_told_of_a_fast_open_alone() {
+        let looks = |passive, sent: u64| {
+            let mut case = Case::default();
+            (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+            let mut seen = healthy::observation(&case);
+            seen.end = End::Stalled { idle: Default::default() };
+            seen.server.sent = 332;
+            let host = seen.hosts.entry(case.server.host).or_default();
+            host.counters.insert("TcpExt.TCPFastOpenPassive".into(), passive);
+            let details = [("mptcp_subflow", 1), ("bytes_sent", sent)].map(|(name, value)| (name.to_owned(), value));
+            let (protocol, state) = ("tcp".into(), "ESTAB".into());
+            host.stalled_sockets =
+                vec![SocketState { protocol, state, details: details.into(), ..SocketState::default() }];
+            judge(&case, &seen).signature
+        };
+        assert!(looks(1, 0).ends_with("(TCP Fast Open, not a byte sent)"), "{}", looks(1, 0));
+        assert!(looks(1, 332).ends_with("(TCP Fast Open)"), "{}", looks(1, 332));
+        assert!(!looks(0, 0).contains("not a byte"), "{}", looks(0, 0));
     }
 
     #[test]

@@ -193,6 +193,8 @@ mod tests {
             };
             sockets.extend([of("tcp", "ESTAB", 0), of("mptcp", "FIN-WAIT-2", unread)]);
             seen.server.error = None;
+            (seen.server.sent, seen.server.received) = (case.server.payload, seen.client.sent);
+            (seen.server.shut_down, seen.server.end_of_stream) = (true, true);
             judge(&case, &seen).signature
         };
         assert_eq!(behind(9), "Leak: tcp socket in ESTAB (data for a closed MPTCP socket)");

@@ -88,13 +88,13 @@ pub fn shut_below_a_segment(run: &Run<'_>) -> bool {
 }
 
 /// The sockets of a protocol at the moment of the stall, each with its host.
-fn sockets<'a>(run: &Run<'a>, protocol: &'static str) -> impl Iterator<Item = (Host, &'a SocketState)> {
+pub fn sockets<'a>(run: &Run<'a>, protocol: &'static str) -> impl Iterator<Item = (Host, &'a SocketState)> {
     let all =
         run.seen.hosts.iter().flat_map(|(host, story)| story.stalled_sockets.iter().map(|socket| (*host, socket)));
     all.filter(move |(_, socket)| socket.protocol == protocol)
 }
 
-fn detail(socket: &SocketState, name: &str) -> u64 {
+pub fn detail(socket: &SocketState, name: &str) -> u64 {
     socket.details.get(name).copied().unwrap_or(0)
 }
 
