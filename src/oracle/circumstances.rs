@@ -34,7 +34,10 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         (opens_fast(run), FAST_OPEN),
         (stalled && opens_fast(run) && keeps_all_back(run), "not a byte sent"),
         (stalled && memory::full_out_of_order(run), "several subflows, receive memory full"),
-        (stalled && memory::full_of_unchecked(run), "DSS checksum, receive memory full"),
+        (
+            (stalled || verdict.kind == Kind::Leak) && memory::full_of_unchecked(run),
+            "DSS checksum, receive memory full",
+        ),
         (verdict.kind == Kind::Reset && memory::gave_up_unchecked(run), "DSS checksum, receive memory full"),
         (stalled && memory::full_below_low_water(run), "SO_RCVLOWAT on MPTCP, receive memory full"),
         (
@@ -42,6 +45,7 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
             "SO_RCVLOWAT on MPTCP, window shut",
         ),
         (stalled && memory::shut_below_a_segment(run), "window below a segment, not scaled"),
+        (stalled && memory::shut_by_out_of_order(run), "window shrunk behind what is out of order"),
         (stalled && leaving::is_not_told(run), "data for a closed MPTCP socket"),
         (verdict.kind == Kind::Leak && leaving::holds_unread(run), "data for a closed MPTCP socket"),
     ];

@@ -4,7 +4,7 @@
 
 use super::{BOTH, Run, budget};
 use crate::case::{Chunks, Host, Pattern, Sysctl};
-use crate::observation::SocketState;
+use crate::observation::{HostStory, SocketState};
 
 /// A receive buffer up to here is small: one mapping of MPTCP, which is as long as the largest packet that TCP makes,
 /// need not fit in.
@@ -87,10 +87,31 @@ pub fn shut_below_a_segment(run: &Run<'_>) -> bool {
     })
 }
 
-/// The sockets of a protocol at the moment of the stall, each with its host.
+/// Whether a window that may be taken back was, and what came out of order fills the memory that what is missing needs: a segment
+/// at a shut window is thrown away, whatever would follow from it.
+pub fn shut_by_out_of_order(run: &Run<'_>) -> bool {
+    sockets(run, "tcp").any(|(host, socket)| {
+        let may_shrink = run.case.knobs(host).sysctls.get(&Sysctl::TcpShrinkWindow) == Some(&1);
+        let waits = socket.receive_queue == 0 && detail(socket, "mem_rmem_alloc") > 0;
+        may_shrink && waits && detail(socket, "rcv_wnd") == 0 && detail(socket, "mem_rcvbuf") > 0
+    })
+}
+
+/// Whether a receiver with a small buffer has thrown away what came: its sender then waits for timers, once or more in a row.
+pub fn has_thrown_away(run: &Run<'_>) -> bool {
+    const THROWN: [&str; 4] =
+        ["TcpExt.TCPZeroWindowDrop", "TcpExt.TCPRcvQDrop", "TcpExt.RcvPruned", "TcpExt.OfoPruned"];
+    BOTH.into_iter().any(|side| {
+        let end = run.endpoint(side);
+        budget::receive_buffer(end, &run.case.knobs(end.host)) <= SMALL_BUFFER
+            && THROWN.iter().any(|name| run.counter(side, name) > 0)
+    })
+}
+
+/// The sockets of a protocol at the moment of the stall, or those left behind, each with its host.
 pub fn sockets<'a>(run: &Run<'a>, protocol: &'static str) -> impl Iterator<Item = (Host, &'a SocketState)> {
-    let all =
-        run.seen.hosts.iter().flat_map(|(host, story)| story.stalled_sockets.iter().map(|socket| (*host, socket)));
+    let of = |story: &'a HostStory| story.stalled_sockets.iter().chain(&story.left_sockets);
+    let all = run.seen.hosts.iter().flat_map(move |(host, story)| of(story).map(|socket| (*host, socket)));
     all.filter(move |(_, socket)| socket.protocol == protocol)
 }
 
@@ -138,7 +159,7 @@ fn writes_little(chunks: &Chunks) -> bool {
 mod tests {
     use std::collections::BTreeMap;
 
-    use crate::case::{Case, Host, Pattern, Protocol};
+    use crate::case::{Case, Host, Pattern, Protocol, Sysctl};
     use crate::observation::{CallError, End, MptcpState, Observation, SocketState};
     use crate::oracle::{healthy, judge};
 
@@ -233,6 +254,18 @@ mod tests {
         assert_eq!(shut(0x17, 666, 0), "", "a scaled window is not rounded so");
         assert_eq!(shut(0x07, 724, 0), "", "there is room for a segment");
         assert_eq!(shut(0x07, 666, 1), "", "the reader does not read");
+    }
+
+    #[test]
+    fn a_window_taken_back_is_told_where_a_hole_is_behind_it() {
+        let shut = |may_shrink, used, window, unread| {
+            let mut case = mptcp();
+            case.hosts.entry(Host::Ns1).or_default().sysctls.insert(Sysctl::TcpShrinkWindow, may_shrink);
+            let details = [("mem_rcvbuf", 4608), ("mem_rmem_alloc", used), ("rcv_wnd", window)];
+            told(&stalled(&case, &[socket("tcp", unread, &details)], |_| ())).to_owned()
+        };
+        assert_eq!(shut(1, 3392, 0, 0), "window shrunk behind what is out of order");
+        assert_eq!([shut(0, 3392, 0, 0), shut(1, 0, 0, 0), shut(1, 3392, 1448, 0), shut(1, 3392, 0, 9)], [""; 4]);
     }
 
     #[test]

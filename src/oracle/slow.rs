@@ -2,12 +2,12 @@
 //!
 //! What a retransmission or a probe makes good ends well, only late: a window that opens again and is not announced, a
 //! wake-up that the next packet repeats. Only time that is exact tells this from a busy machine, so only runs in virtual
-//! time are judged; and only those whose links do nothing but take their time, where the timers of a healthy kernel
-//! have little to wait for.
+//! time are judged; and only those whose links do nothing but take their time and whose receivers throw nothing away, where
+//! the timers of a healthy kernel have little to wait for.
 
 use std::time::Duration;
 
-use super::{Kind, Run, Verdict, losses, silence};
+use super::{Kind, Run, Verdict, losses, memory, silence};
 use crate::case::{Case, Impairments, SocketOption};
 use crate::observation::End;
 
@@ -20,7 +20,8 @@ const REST: Duration = Duration::from_millis(900);
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
     let timings = &run.seen.timings;
     let rest = REST + 4 * silence::round_trip(run.case);
-    (timings.exact && run.seen.end == End::Finished && is_smooth(run.case) && timings.silence > rest).then(|| {
+    let judged = timings.exact && run.seen.end == End::Finished && is_smooth(run.case);
+    (judged && !memory::has_thrown_away(run) && timings.silence > rest).then(|| {
         let [silence, rest] = [timings.silence, rest].map(|time| humantime::format_duration(whole(time)));
         let what = format!("no byte moved for {silence} where nothing explains more than {rest}");
         Verdict::of(Kind::Slow, "no byte moved for longer than anything explains", what)
@@ -86,6 +87,20 @@ mod tests {
         let mut low = Case::default();
         low.server.options.rcvlowat = Some(1000);
         assert_eq!([corked, low].map(|case| kind(&case, true, 2 * REST)), [Kind::Pass; 2]);
+    }
+
+    #[test]
+    fn what_a_small_buffer_throws_away_takes_its_timers() {
+        let slow = |buffer, thrown| {
+            let mut case = Case::default();
+            case.server.options.rcvbuf_late = Some(buffer);
+            let mut seen = healthy::observation(&case);
+            (seen.timings.exact, seen.timings.silence) = (true, 2 * REST);
+            let counters = &mut seen.hosts.entry(case.server.host).or_default().counters;
+            counters.insert("TcpExt.TCPZeroWindowDrop".into(), thrown);
+            judge(&case, &seen).kind
+        };
+        assert_eq!([slow(1868, 3), slow(1868, 0), slow(1 << 20, 3)], [Kind::Pass, Kind::Slow, Kind::Slow]);
     }
 
     #[test]
