@@ -47,6 +47,7 @@ struct Entry {
 
 /// The cases that show bugs of kernels, as they are kept in `cases/known/`.
 const BUILT_IN: &[&str] = &[
+    include_str!("../../cases/known/both-windows-stall-7.2.toml"),
     include_str!("../../cases/known/checksum-stall-6.18.toml"),
     include_str!("../../cases/known/checksum-stall-7.2.toml"),
     include_str!("../../cases/known/fallback-fin-stall-7.2.toml"),

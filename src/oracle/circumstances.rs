@@ -46,6 +46,7 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         ),
         (stalled && memory::shut_below_a_segment(run), "window below a segment, not scaled"),
         (stalled && memory::shut_by_out_of_order(run), "window shrunk behind what is out of order"),
+        (stalled && memory::both_took_back(run), "both windows taken back"),
         (stalled && leaving::is_not_told(run), "data for a closed MPTCP socket"),
         (verdict.kind == Kind::Leak && leaving::holds_unread(run), "data for a closed MPTCP socket"),
     ];

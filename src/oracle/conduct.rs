@@ -4,12 +4,24 @@
 //! explains the others.
 
 use super::{Kind, Run, Verdict};
+use crate::case::SocketOption;
 use crate::observation::Breach;
+
+/// What a breach about a backup looks like.
+const ON_A_BACKUP: &str = "on a backup";
+
+/// Whether a subflow may hold data back on purpose: MPTCP's own timer then finds no progress on it, and turns to a backup.
+fn is_corked(run: &Run<'_>) -> bool {
+    [&run.case.client, &run.case.server]
+        .into_iter()
+        .any(|end| end.options.cork || end.changes.iter().any(|change| change.option == SocketOption::TcpCork))
+}
 
 /// Looks at the breaches that were seen on the links.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
     let all = run.seen.links.iter().flat_map(|(link, story)| story.breaches.iter().map(move |breach| (link, breach)));
-    let (link, Breach { at, by, flow, looks, what }) = all.min_by_key(|(_, breach)| breach.at)?;
+    let judged = all.filter(|(_, breach)| !(breach.looks.contains(ON_A_BACKUP) && is_corked(run)));
+    let (link, Breach { at, by, flow, looks, what }) = judged.min_by_key(|(_, breach)| breach.at)?;
     let at = humantime::format_duration(std::time::Duration::from_micros(at.as_micros() as u64));
     let (by, looks) = (by.name(), looks.as_str());
     let what = format!("{by} sent {looks}: {what} ({flow} on {link}, after {at})");
@@ -24,6 +36,23 @@ mod tests {
     use crate::case::{Case, Host, LinkId};
     use crate::oracle::{healthy, judge};
     use crate::payload::Sender;
+
+    #[test]
+    fn a_corked_subflow_excuses_its_backup() {
+        let judged = |cork, looks: &str| {
+            let mut case = Case::default();
+            case.server.host = Host::Ns2;
+            case.server.options.cork = cork;
+            let mut seen = healthy::observation(&case);
+            let (at, by) = (Duration::ZERO, Sender::Server);
+            let breach = Breach { at, by, flow: String::new(), looks: looks.into(), what: String::new() };
+            seen.links.get_mut(&LinkId::Ns1Ns2).unwrap().breaches = vec![breach];
+            judge(&case, &seen).kind
+        };
+        let backup = "new data on a backup while another subflow works";
+        assert_eq!([judged(true, backup), judged(false, backup)], [Kind::Pass, Kind::ProtocolBroken]);
+        assert_eq!(judged(true, "a FIN that moved"), Kind::ProtocolBroken);
+    }
 
     #[test]
     fn the_first_breach_is_told() {

@@ -17,13 +17,13 @@ pub fn overlaps(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| has_fallen_back(run, side) && TWICE.iter().any(|name| run.counter(side, name) > 0))
 }
 
-/// Whether a sender had shut down when it fell back at the beginning of its stream: its FIN leaves at once, whatever of the
+/// Whether a sender had shut down when it fell back at the beginning of its stream, as its own kernel counts or its peer's: its FIN leaves at once, whatever of the
 /// stream was not yet handed to TCP. That is what the peer's first window did not hold.
 pub fn ends_at_once(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
         let (sender, reader) = (run.story(side), run.story(side.peer()));
         has_fallen_back(run, side)
-            && BEGINNINGS.iter().any(|name| run.counter(side, name) > 0)
+            && BEGINNINGS.iter().any(|name| BOTH.into_iter().any(|end| run.counter(end, name) > 0))
             && sender.shut_down
             && reader.end_of_stream
             && reader.received < sender.sent

@@ -83,7 +83,7 @@ fn too_late(run: &Run<'_>) -> Option<Duration> {
 fn waits_for_subflows(run: &Run<'_>) -> bool {
     let sockets = run.seen.hosts.values().flat_map(|host| &host.stalled_sockets).filter(|it| it.state != "LISTEN");
     let (mptcp, tcp): (Vec<_>, Vec<_>) = sockets.partition(|socket| socket.protocol == "mptcp");
-    let ends = |socket: &&SocketState| socket.state == "ESTAB" && socket.timer.as_deref() == Some("keepalive");
+    let ends = |socket: &&SocketState| socket.timer.as_deref() == Some("keepalive");
     !mptcp.is_empty() && mptcp.iter().all(ends) && tcp.iter().all(|socket| socket.state == "TIME-WAIT")
 }
 

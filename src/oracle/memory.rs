@@ -3,7 +3,7 @@
 //! Memory that is full for no reason in the case is not excused: what fills it may be the bug.
 
 use super::{BOTH, Run, budget};
-use crate::case::{Chunks, Host, Pattern, Sysctl};
+use crate::case::{Chunks, Host, Pattern, SocketOption, Sysctl};
 use crate::observation::{HostStory, SocketState};
 
 /// A receive buffer up to here is small: one mapping of MPTCP, which is as long as the largest packet that TCP makes,
@@ -94,6 +94,18 @@ pub fn shut_by_out_of_order(run: &Run<'_>) -> bool {
         let may_shrink = run.case.knobs(host).sysctls.get(&Sysctl::TcpShrinkWindow) == Some(&1);
         let waits = socket.receive_queue == 0 && detail(socket, "mem_rmem_alloc") > 0;
         may_shrink && waits && detail(socket, "rcv_wnd") == 0 && detail(socket, "mem_rcvbuf") > 0
+    })
+}
+
+/// Whether both ends have made the windows that they had offered smaller, and so take each other's acknowledgements for old ones:
+/// each carries the highest sequence number that fits into the window its sender knows of, and the other end is beyond
+/// that (tcp_acceptable_seq(), net/ipv4/tcp_output.c).
+pub fn both_took_back(run: &Run<'_>) -> bool {
+    BOTH.into_iter().all(|side| {
+        let end = run.endpoint(side);
+        let smaller = end.options.rcvbuf_late.is_some()
+            || [SocketOption::SoRcvbuf, SocketOption::TcpWindowClamp].iter().any(|it| end.smallest(*it).is_some());
+        smaller && run.counter(side, "TcpExt.TCPACKSkippedSeq") > 0
     })
 }
 
@@ -266,6 +278,23 @@ mod tests {
         };
         assert_eq!(shut(1, 3392, 0, 0), "window shrunk behind what is out of order");
         assert_eq!([shut(0, 3392, 0, 0), shut(1, 0, 0, 0), shut(1, 3392, 1448, 0), shut(1, 3392, 0, 9)], [""; 4]);
+    }
+
+    #[test]
+    fn windows_taken_back_are_told_where_both_were() {
+        let looks = |client, server| {
+            let mut case = mptcp();
+            (case.client.options.rcvbuf_late, case.server.options.rcvbuf_late) = (client, server);
+            let skips = |seen: &mut Observation| {
+                for host in [Host::Ns1, Host::Ns2] {
+                    let counters = &mut seen.hosts.entry(host).or_default().counters;
+                    counters.insert("TcpExt.TCPACKSkippedSeq".into(), 7);
+                }
+            };
+            told(&stalled(&case, &[], skips)).to_owned()
+        };
+        assert_eq!(looks(Some(4096), Some(8192)), "both windows taken back");
+        assert_eq!(looks(Some(4096), None), "");
     }
 
     #[test]
