@@ -1,6 +1,6 @@
 //! What the packets of a host say of its conduct: whether it keeps to the protocols, whatever becomes of the transfer.
 //!
-//! A [`Watch`] stands at one endpoint's host, at the mouths of all links that lead to the other one. It sees what the host
+//! A `Watch` stands at one endpoint's host, at the mouths of all links that lead to the other one. It sees what the host
 //! sends before anything is done to it, and what is handed to the host after everything was done. So a host is held to what it
 //! was told and nothing else: losses, delays and middleboxes excuse nothing, and explain nothing either. Each check
 //! errs on the lenient side where the host may know less, or more, than was seen.
