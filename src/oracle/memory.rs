@@ -111,8 +111,8 @@ pub fn both_took_back(run: &Run<'_>) -> bool {
 
 /// Whether a receiver with a small buffer has thrown away what came: its sender then waits for timers, once or more in a row.
 pub fn has_thrown_away(run: &Run<'_>) -> bool {
-    const THROWN: [&str; 4] =
-        ["TcpExt.TCPZeroWindowDrop", "TcpExt.TCPRcvQDrop", "TcpExt.RcvPruned", "TcpExt.OfoPruned"];
+    const THROWN: [&str; 5] =
+        ["TcpExt.TCPZeroWindowDrop", "TcpExt.TCPRcvQDrop", "TcpExt.TCPOFODrop", "TcpExt.RcvPruned", "TcpExt.OfoPruned"];
     BOTH.into_iter().any(|side| {
         let end = run.endpoint(side);
         budget::receive_buffer(end, &run.case.knobs(end.host)) <= SMALL_BUFFER
