@@ -1,6 +1,7 @@
 //! How fast payload is made and checked, and bytes are copied: `cargo bench --bench copier`.
 
 use std::hint::black_box;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -107,7 +108,10 @@ fn run_end(socket: UnixStream, plan: &Plan, sender: Sender) {
         plan.clone(),
         &mut socket,
         &mut |offset, buffer| payload.fill(offset, buffer),
-        &mut |bytes| checker.feed(bytes),
+        &mut |bytes| {
+            checker.feed(bytes);
+            ControlFlow::Continue(())
+        },
         &Progress::new(),
         stop.as_fd(),
     );

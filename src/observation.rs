@@ -327,6 +327,8 @@ pub struct LinkStory {
 }
 
 /// A packet by which a host did not keep to the protocols.
+///
+/// [`Breach::LEAVES_OUT`] is the one look that an oracle can explain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breach {
     /// When it came, since the links were put to work.
@@ -339,6 +341,11 @@ pub struct Breach {
     pub looks: String,
     /// The numbers.
     pub what: String,
+}
+
+impl Breach {
+    /// Not all that came long ago is acknowledged.
+    pub const LEAVES_OUT: &'static str = "an acknowledgement that leaves out what came";
 }
 
 /// How long the parts of a run took.

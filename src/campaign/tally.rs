@@ -18,8 +18,7 @@ pub const EARLY_TROUBLE: u64 = 20;
 /// From so many cases on, a bug that is known as rare is one no more ...
 const OFTEN_MIN: u64 = 8;
 
-/// ... where more than one case in so many shows it. The most frequent bug of Linux 7.2 shows in one case of 500, and in
-/// one of 100 where a campaign draws nothing but what it needs.
+/// ... where more than one case in so many shows it. In 2,000 random cases on Linux 7.2 all known bugs together showed in nine.
 const OFTEN_SHARE: u64 = 25;
 
 /// The counts of a campaign that runs.

@@ -182,20 +182,21 @@ impl Case {
         self.path().into_iter().filter(|link| !further.contains(link)).collect()
     }
 
+    /// The endpoints that the path manager of `host` is told of, those that events add included.
+    pub fn pm_endpoints(&self, host: Host) -> impl Iterator<Item = PmEndpoint> {
+        let added = self.events.iter().filter_map(move |event| match event.what {
+            Happening::Add { host: whose, endpoint } if whose == host => Some(endpoint),
+            _ => None,
+        });
+        self.knobs(host).pm.endpoints.into_iter().chain(added)
+    }
+
     /// Whether an event takes the first subflow from a connection.
     pub fn loses_its_first(&self, what: &Happening) -> bool {
         let Some(first) = self.topology.ways().first() else { return false };
-        let added = |host: Host| {
-            self.events.iter().any(|event| match event.what {
-                Happening::Add { host: whose, endpoint } => whose == host && endpoint.link == *first,
-                _ => false,
-            })
-        };
         match *what {
             Happening::Remove { link, .. } | Happening::Destroy { link, .. } => link == *first,
-            Happening::Flush { host } => {
-                added(host) || self.knobs(host).pm.endpoints.iter().any(|endpoint| endpoint.link == *first)
-            }
+            Happening::Flush { host } => self.pm_endpoints(host).any(|endpoint| endpoint.link == *first),
             _ => false,
         }
     }

@@ -1,7 +1,7 @@
 //! The driver: feeds the machine from poll(2).
 
 use std::io;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -24,12 +24,13 @@ const POLL_AT_MOST: Duration = Duration::from_secs(3600);
 /// Carries out `plan` on `socket` until it is done, a call fails, or `stop` is readable.
 ///
 /// `fill(offset, buffer)` writes the bytes of the stream to send from `offset` on into `buffer`; the same bytes may be
-/// asked for again. `take(bytes)` gets what was read, in order, each byte once. `progress` is kept up to date.
+/// asked for again. `take(bytes)` gets what was read, in order, each byte once; where it breaks, the copier is stopped.
+/// `progress` is kept up to date.
 pub fn drive(
     plan: Plan,
     socket: &mut dyn Socket,
     fill: &mut dyn FnMut(u64, &mut [u8]),
-    take: &mut dyn FnMut(&[u8]),
+    take: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
     progress: &Progress,
     stop: BorrowedFd<'_>,
 ) -> Outcome {
@@ -38,22 +39,24 @@ pub fn drive(
     let mut outgoing = Outgoing { bytes: vec![0; BUFFER], holds: 0..0 };
     let mut incoming = vec![0; BUFFER];
     let mut event = Event::Woken { now: waiter.now(), ready: Ready::default() };
+    let mut enough = false;
     loop {
         let action = copier.step(event);
         progress.show(&copier);
         event = match action {
+            Action::Finish(ended) => return copier.outcome(ended),
+            _ if enough => Event::Stop,
             Action::Wait { read, write, until } => waiter.wait(socket.as_fd(), read, write, until, copier.moves()),
             Action::Read { at_most } => Event::Read(socket.read(&mut incoming[..at_most]).map_err(errno_of)),
             Action::Write { offset, length } => {
                 Event::Written(socket.write(outgoing.bytes(offset, length, fill)).map_err(errno_of))
             }
             Action::ShutDown => Event::ShutDown(socket.shut_down().map_err(errno_of)),
-            Action::Finish(ended) => return copier.outcome(ended),
         };
         if let Event::Read(Ok(length)) = event
             && length > 0
         {
-            take(&incoming[..length]);
+            enough = take(&incoming[..length]).is_break();
         }
     }
 }

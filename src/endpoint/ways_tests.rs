@@ -1,6 +1,7 @@
 //! Every way into a socket and out of it, over real connections.
 
 use std::net::{TcpListener, TcpStream};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -42,7 +43,10 @@ fn copy(socket: Socket, io: Io, name: &'static str, sender: Sender, sends: u64, 
         Plan { send: sends, seed: SEED, name, ..Plan::default() },
         &mut wire,
         &mut |offset, buffer| payload.fill(offset, buffer),
-        &mut |bytes| checker.feed(bytes),
+        &mut |bytes| {
+            checker.feed(bytes);
+            ControlFlow::Continue(())
+        },
         &Progress::new(),
         OwnedFd::from(stop).as_fd(),
     );

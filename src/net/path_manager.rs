@@ -9,7 +9,7 @@ pub mod events;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NlasIterator};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST};
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_GENERIC;
 use nix::errno::Errno;
@@ -236,7 +236,7 @@ fn nobody(host: &str, error: io::Error) -> NetError {
     NetError::new("find the path manager by generic netlink", error).on(host).way_out("the kernel needs CONFIG_MPTCP")
 }
 
-/// The attributes in `bytes`: kinds and values.
+/// The attributes in `bytes`: kinds and values. By hand, because `NlasIterator` lends a value no longer than its item lives.
 fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
@@ -262,10 +262,9 @@ pub(super) fn error_of(message: &[u8]) -> Option<(io::Error, Option<String>)> {
     // Behind the code a copy of the request: its length is in its header.
     let copied = message.get(HEADER + 4..HEADER + 8).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
     let attributes = copied.and_then(|length| message.get(HEADER + 4 + (length as usize).next_multiple_of(4)..));
-    let words = NlasIterator::new(attributes.unwrap_or_default())
-        .map_while(Result::ok)
-        .find(|attribute| attribute.kind() == NLMSGERR_ATTR_MSG)
-        .map(|attribute| String::from_utf8_lossy(attribute.value()).trim_end_matches('\0').to_owned());
+    let words = attributes
+        .and_then(|told| value(told, NLMSGERR_ATTR_MSG))
+        .map(|words| String::from_utf8_lossy(words).trim_end_matches('\0').to_owned());
     (code != 0).then(|| (Errno::from_raw(-code).into(), words))
 }
 

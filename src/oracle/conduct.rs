@@ -4,29 +4,13 @@
 //! explains the others.
 
 use super::{Kind, Run, Verdict, memory};
-use crate::case::SocketOption;
 use crate::observation::Breach;
-
-/// What a breach about a backup looks like.
-const ON_A_BACKUP: &str = "on a backup";
-
-/// What a breach about an acknowledgement that comes late looks like: what was thrown away has to come again first.
-const LEAVES_OUT: &str = "leaves out what came";
-
-/// Whether a subflow may hold data back on purpose: MPTCP's own timer then finds no progress on it, and turns to a backup.
-fn is_corked(run: &Run<'_>) -> bool {
-    [&run.case.client, &run.case.server]
-        .into_iter()
-        .any(|end| end.options.cork || end.changes.iter().any(|change| change.option == SocketOption::TcpCork))
-}
 
 /// Looks at the breaches that were seen on the links.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
     let all = run.seen.links.iter().flat_map(|(link, story)| story.breaches.iter().map(move |breach| (link, breach)));
-    let excused = |breach: &Breach| {
-        (breach.looks.contains(ON_A_BACKUP) && is_corked(run))
-            || (breach.looks.contains(LEAVES_OUT) && memory::has_thrown_away(run))
-    };
+    // What was thrown away has to come again before it is acknowledged.
+    let excused = |breach: &Breach| breach.looks == Breach::LEAVES_OUT && memory::has_thrown_away(run);
     let judged = all.filter(|(_, breach)| !excused(breach));
     let (link, Breach { at, by, flow, looks, what }) = judged.min_by_key(|(_, breach)| breach.at)?;
     let at = humantime::format_duration(std::time::Duration::from_micros(at.as_micros() as u64));
@@ -45,37 +29,21 @@ mod tests {
     use crate::payload::Sender;
 
     #[test]
-    fn a_corked_subflow_excuses_its_backup() {
-        let judged = |cork, looks: &str| {
-            let mut case = Case::default();
-            case.server.host = Host::Ns2;
-            case.server.options.cork = cork;
-            let mut seen = healthy::observation(&case);
-            let (at, by) = (Duration::ZERO, Sender::Server);
-            let breach = Breach { at, by, flow: String::new(), looks: looks.into(), what: String::new() };
-            seen.links.get_mut(&LinkId::Ns1Ns2).unwrap().breaches = vec![breach];
-            judge(&case, &seen).kind
-        };
-        let backup = "new data on a backup while another subflow works";
-        assert_eq!([judged(true, backup), judged(false, backup)], [Kind::Pass, Kind::ProtocolBroken]);
-        assert_eq!(judged(true, "a FIN that moved"), Kind::ProtocolBroken);
-    }
-
-    #[test]
     fn what_was_thrown_away_need_not_be_acknowledged() {
-        let judged = |thrown| {
+        let judged = |thrown, looks: &str| {
             let mut case = Case::default();
             case.server.host = Host::Ns2;
             case.server.options.rcvbuf_late = Some(4608);
             let mut seen = healthy::observation(&case);
             seen.hosts.entry(Host::Ns2).or_default().counters.insert("TcpExt.OfoPruned".into(), thrown);
             let (at, by) = (Duration::ZERO, Sender::Server);
-            let looks = "an acknowledgement that leaves out what came".into();
-            let breach = Breach { at, by, flow: String::new(), looks, what: String::new() };
+            let breach = Breach { at, by, flow: String::new(), looks: looks.into(), what: String::new() };
             seen.links.get_mut(&LinkId::Ns1Ns2).unwrap().breaches = vec![breach];
             judge(&case, &seen).kind
         };
-        assert_eq!([judged(2), judged(0)], [Kind::Pass, Kind::ProtocolBroken]);
+        let late = Breach::LEAVES_OUT;
+        assert_eq!([judged(2, late), judged(0, late)], [Kind::Pass, Kind::ProtocolBroken]);
+        assert_eq!(judged(2, "a FIN that moved"), Kind::ProtocolBroken);
     }
 
     #[test]

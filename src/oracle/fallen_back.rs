@@ -1,5 +1,5 @@
-//! What Linux is known to get wrong once an MPTCP connection has fallen back to TCP, as narrow as counters and the endpoints' stories
-//! can tell it: docs/findings has the packets and the source of each.
+//! What Linux is known to get wrong once an MPTCP connection has fallen back to TCP, as narrow as counters and the endpoints'
+//! stories can tell it: docs/findings has the packets and the source of each.
 
 use super::{BOTH, Run};
 use crate::payload::Sender;
@@ -17,8 +17,9 @@ pub fn overlaps(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| has_fallen_back(run, side) && TWICE.iter().any(|name| run.counter(side, name) > 0))
 }
 
-/// Whether a sender had shut down when it fell back at the beginning of its stream, as its own kernel counts or its peer's: its FIN leaves at once, whatever of the
-/// stream was not yet handed to TCP. That is what the peer's first window did not hold.
+/// Whether a sender had shut down when it fell back at the beginning of its stream, as its own kernel counts or its peer's:
+/// its FIN leaves at once, whatever of the stream was not yet handed to TCP. That is what the peer's first window did not
+/// hold.
 pub fn ends_at_once(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
         let (sender, reader) = (run.story(side), run.story(side.peer()));

@@ -1,4 +1,5 @@
-//! Many reads and writes in one system call: io_submit(2).
+//! Many reads and writes in one system call: io_submit(2). By hand, because the asynchronous I/O of the C library, which `nix`
+//! has, runs on threads.
 //!
 //! It is for non-blocking descriptors of devices and sockets, whose reads and writes are done, well or not, when the
 //! call returns; what would have to wait ends with EAGAIN.

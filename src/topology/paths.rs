@@ -63,7 +63,7 @@ pub(super) fn happen(case: &Case, managers: &PathManagers, ears: &Ears, what: &H
         return userspace::happen(case, host, &mut manager, &heard, what);
     }
     // The endpoint as the case or an event brought it about: its identifier tells the kernel which it is.
-    let known = || userspace::endpoints(case, host).find(|endpoint| Some(endpoint.link) == what.link());
+    let known = || case.pm_endpoints(host).find(|endpoint| Some(endpoint.link) == what.link());
     let result = match *what {
         Happening::Add { endpoint, .. } => manager.add(&in_kernel(case, host, &endpoint)),
         Happening::Remove { link, .. } => match known() {

@@ -63,19 +63,10 @@ fn connections(heard: &[PmEvent]) -> Vec<Connection> {
 fn retired(case: &Case, host: Host, what: &Happening) -> Vec<IpAddr> {
     let links: Vec<LinkId> = match what {
         Happening::Remove { link, .. } | Happening::Destroy { link, .. } => vec![*link],
-        Happening::Flush { .. } => endpoints(case, host).map(|endpoint| endpoint.link).collect(),
+        Happening::Flush { .. } => case.pm_endpoints(host).map(|endpoint| endpoint.link).collect(),
         _ => Vec::new(),
     };
     links.into_iter().map(|link| own_address(case, host, link)).collect()
-}
-
-/// The endpoints of `host`, those that events add included.
-pub(super) fn endpoints(case: &Case, host: Host) -> impl Iterator<Item = PmEndpoint> {
-    let added = case.events.iter().filter_map(move |event| match event.what {
-        Happening::Add { host: whose, endpoint } if whose == host => Some(endpoint),
-        _ => None,
-    });
-    case.knobs(host).pm.endpoints.into_iter().chain(added)
 }
 
 /// Whether an event would leave a connection of `host` without any subflow, one that only begins included.
@@ -130,9 +121,9 @@ pub(super) fn happen(
 fn identifiers(case: &Case, host: Host, what: &Happening) -> Vec<u8> {
     let of = |endpoint: PmEndpoint| local(case, host, &endpoint).id.unwrap_or(0);
     match *what {
-        Happening::Flush { .. } => endpoints(case, host).map(of).collect(),
+        Happening::Flush { .. } => case.pm_endpoints(host).map(of).collect(),
         Happening::Remove { link, .. } => {
-            let known = endpoints(case, host).find(|endpoint| endpoint.link == link);
+            let known = case.pm_endpoints(host).find(|endpoint| endpoint.link == link);
             vec![of(known.unwrap_or(PmEndpoint::on(link)))]
         }
         _ => Vec::new(),

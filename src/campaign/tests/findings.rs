@@ -33,23 +33,6 @@ fn the_same_seed_draws_the_same_cases_whatever_the_workers_do() {
     assert_eq!(seeds(3)[&5], Seed(7).child(5));
 }
 
-/// A world in which the same case is always the same run.
-struct Exact(Arc<dyn World>);
-
-impl World for Exact {
-    fn name(&self) -> &'static str {
-        "exact"
-    }
-
-    fn is_exact(&self) -> bool {
-        true
-    }
-
-    fn run(&self, case: &Case, keep: &dyn Fn(&Observation) -> Option<PathBuf>) -> Result<Observation, WorldError> {
-        self.0.run(case, keep)
-    }
-}
-
 #[test]
 fn a_digest_stands_for_all_that_the_cases_showed_in_whatever_order_they_ended() {
     let digest = |jobs, odd: Option<u64>| {

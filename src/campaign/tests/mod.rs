@@ -86,6 +86,27 @@ impl<F: Fn(&Case, u64) -> Does + Send + Sync> World for FakeWorld<F> {
     }
 }
 
+/// The same world, where each run of a case is the same run.
+struct Exact(Arc<dyn World>);
+
+impl World for Exact {
+    fn name(&self) -> &'static str {
+        "exact"
+    }
+
+    fn run(&self, case: &Case, keep: &dyn Fn(&Observation) -> Option<PathBuf>) -> Result<Observation, WorldError> {
+        self.0.run(case, keep)
+    }
+
+    fn is_exact(&self) -> bool {
+        true
+    }
+
+    fn abandon(&self) {
+        self.0.abandon();
+    }
+}
+
 /// An observation from which [`judge`] reads what the case did.
 fn observation(does: &Does) -> Observation {
     let state = match does {

@@ -220,27 +220,6 @@ fn a_saved_case_that_passes_is_left_as_it_is() {
     assert_eq!(names(folder.path()), ["mine.toml"]);
 }
 
-/// The same world, where each run of a case is the same run.
-struct Exact<F>(Arc<FakeWorld<F>>);
-
-impl<F: Fn(&Case, u64) -> Does + Send + Sync> World for Exact<F> {
-    fn name(&self) -> &'static str {
-        "exact"
-    }
-
-    fn run(&self, case: &Case, keep: &dyn Fn(&Observation) -> Option<PathBuf>) -> Result<Observation, WorldError> {
-        self.0.run(case, keep)
-    }
-
-    fn is_exact(&self) -> bool {
-        true
-    }
-
-    fn abandon(&self) {
-        self.0.abandon();
-    }
-}
-
 #[test]
 fn what_only_the_draws_of_a_seed_hide_is_found_with_another_one() {
     let folder = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -28,7 +29,10 @@ fn run_end(mut socket: Socket2, plan: Plan, peer_sends: u64, sender: Sender, sto
         plan,
         &mut socket,
         &mut |offset, buffer| payload.fill(offset, buffer),
-        &mut |bytes| checker.feed(bytes),
+        &mut |bytes| {
+            checker.feed(bytes);
+            ControlFlow::Continue(())
+        },
         &progress,
         stop.as_fd(),
     );
@@ -208,9 +212,31 @@ fn a_socket_that_is_ready_and_never_works_is_left_alone_in_between() {
     let (stop, held) = never_stops();
     let mut liar = Liar { socket, reads: 0, held: Some(held) };
     let begin = Instant::now();
-    let outcome = drive(Plan::default(), &mut liar, &mut |_, _| {}, &mut |_| {}, &Progress::new(), stop.as_fd());
+    let outcome = drive(
+        Plan::default(),
+        &mut liar,
+        &mut |_, _| {},
+        &mut |_| ControlFlow::Continue(()),
+        &Progress::new(),
+        stop.as_fd(),
+    );
     assert_eq!((outcome.ended, liar.reads), (Ended::Stopped, LIES));
     assert!(begin.elapsed() > Duration::from_millis(10), "{:?} for {LIES} reads", begin.elapsed());
+}
+
+#[test]
+fn a_reader_that_has_enough_stops() {
+    let (mut socket, mut peer) = unix_pair();
+    peer.write_all(&[7; 100]).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let (stop, _held) = never_stops();
+    let mut taken = 0;
+    let mut take = |bytes: &[u8]| {
+        taken += bytes.len();
+        if taken >= 100 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let outcome = drive(Plan::default(), &mut socket, &mut |_, _| {}, &mut take, &Progress::new(), stop.as_fd());
+    assert_eq!((outcome.received, outcome.ended), (100, Ended::Stopped));
 }
 
 #[test]
@@ -222,8 +248,16 @@ fn a_planned_rest_shows_to_a_watcher() {
     let progress = Progress::new();
     socket.set_nonblocking(true).unwrap();
     let outcome = std::thread::scope(|scope| {
-        let end = scope
-            .spawn(|| drive(plan, &mut socket, &mut |_, buffer| buffer.fill(7), &mut |_| {}, &progress, stop.as_fd()));
+        let end = scope.spawn(|| {
+            drive(
+                plan,
+                &mut socket,
+                &mut |_, buffer| buffer.fill(7),
+                &mut |_| ControlFlow::Continue(()),
+                &progress,
+                stop.as_fd(),
+            )
+        });
         (&peer).read_exact(&mut [0; 4]).unwrap();
         while !progress.is_pausing() {
             std::thread::yield_now();

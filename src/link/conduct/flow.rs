@@ -6,7 +6,8 @@ use super::ranges::Ranges;
 use super::{Passing, Wrong};
 use crate::link::packet::Segment;
 use crate::link::stage::Nanos;
-use crate::payload::{Payload, StreamId};
+use crate::observation::Breach;
+use crate::payload::Payload;
 
 /// The segment size that every TCP takes, where a SYN names none (RFC 9293, section 3.7.1).
 const MSS_DEFAULT: u16 = 536;
@@ -152,7 +153,7 @@ impl Flow {
             self.scales[0] = options.scale;
         }
         self.was_late |= self.waits(*now);
-        self.may_change |= options.prio.is_some();
+        self.may_change |= options.prio;
         let Some(begin) = self.begin(segment, true) else { return Ok(()) };
         let end = begin + payload.len() as u64;
         if self.sent == self.acked {
@@ -219,7 +220,7 @@ impl Flow {
         self.lag.over |= lets + (1 << scale) <= self.lets || self.connection.is_some();
         self.lets = self.lets.max(lets);
         match self.lag.acknowledges(offset, prefix, now) {
-            Some(what) => Err(("an acknowledgement that leaves out what came", what)),
+            Some(what) => Err((Breach::LEAVES_OUT, what)),
             None => Ok(()),
         }
     }
@@ -248,13 +249,13 @@ impl Flow {
         }
         self.was_late |= self.waits(*now);
         self.established |= !flags.syn();
-        self.may_change |= options.prio.is_some();
+        self.may_change |= options.prio;
         if let Some(begin) = self.begin(segment, false) {
             let end = begin + payload.len() as u64;
             self.came.add(begin, end);
             // What it did not ask for it may leave aside: data in a SYN, or beyond its window.
             self.lag.over |= end > self.lets && !payload.is_empty();
-            self.lag.comes(self.came.prefix().unwrap_or_default(), *now);
+            self.lag.comes(self.came.prefix().unwrap_or_default(), self.ack, *now);
             if flags.fin() {
                 self.ends = true;
                 self.came_fin = Some(end);
@@ -301,8 +302,6 @@ impl Flow {
 /// How far acknowledgements lag behind what has come.
 #[derive(Debug, Default)]
 pub(super) struct Lag {
-    /// What has been acknowledged.
-    ack: u64,
     /// When the first came that has not, and up to where.
     since: Option<(Nanos, u64)>,
     /// Whether it is not to be judged any more.
@@ -315,16 +314,15 @@ impl Lag {
         Lag { over: !exact, ..Lag::default() }
     }
 
-    /// All up to `prefix` has come.
-    pub fn comes(&mut self, prefix: u64, now: Nanos) {
-        if prefix > self.ack {
+    /// All up to `prefix` has come, of which `acked` is acknowledged.
+    pub fn comes(&mut self, prefix: u64, acked: u64, now: Nanos) {
+        if prefix > acked {
             self.since.get_or_insert((now, prefix));
         }
     }
 
     /// `ack` is acknowledged of what has come up to `prefix`: what it leaves out that came long ago.
     pub fn acknowledges(&mut self, ack: u64, prefix: u64, now: Nanos) -> Option<String> {
-        self.ack = self.ack.max(ack);
         let (since, up_to) = self.since.filter(|_| !self.over)?;
         if ack >= up_to {
             self.since = (prefix > ack).then_some((now, prefix));
@@ -343,7 +341,7 @@ pub(super) fn says(stream: &mut Option<Payload>, begin: u64, bytes: &[u8], of: &
     }
     let Some(stream) = stream else {
         let found = of.locate(bytes).filter(|found| found.offset == begin && found.stream.sender == of.stream().sender);
-        *stream = found.map(|found| of.of(StreamId { ..found.stream }));
+        *stream = found.map(|found| of.of(found.stream));
         return Ok(());
     };
     match stream.agreement(begin, bytes) {

@@ -16,7 +16,7 @@ mod tests;
 
 use std::net::SocketAddr;
 
-use crate::case::{Case, Direction, Host, LinkId};
+use crate::case::{Case, Direction, Host, LinkId, SocketOption};
 use crate::observation::Breach;
 use crate::payload::{Payload, Sender, StreamId};
 
@@ -49,6 +49,8 @@ struct Watch {
     in_order: bool,
     /// Whether time is virtual, so that nothing but the host itself makes it late.
     exact: bool,
+    /// Whether a subflow may hold data back on purpose: MPTCP's own timer then finds no progress on it, and turns to a backup.
+    corks: bool,
     payload: Payload,
     flows: Vec<Flow>,
     connections: Vec<Connection>,
@@ -74,6 +76,9 @@ impl Conduct {
             return Conduct::default();
         }
         let path = case.path();
+        let corks = [&case.client, &case.server]
+            .iter()
+            .any(|end| end.options.cork || end.smallest(SocketOption::TcpCork).is_some());
         let watch = |(side, host): (Sender, Host)| {
             let mut doors = path.iter().filter(|link| link.left() == host || link.right() == host);
             let whole = doors.all(|link| seen.contains(link));
@@ -83,7 +88,7 @@ impl Conduct {
             // Two CPUs may send at once; and what waits in a queue may be sorted by priority.
             let in_order = case.cpus == 1;
             let (flows, connections, breaches) = Default::default();
-            Watch { host, side, whole, in_order, exact, payload, flows, connections, breaches }
+            Watch { host, side, whole, in_order, exact, corks, payload, flows, connections, breaches }
         };
         let ends = [(Sender::Client, case.client.host), (Sender::Server, case.server.host)];
         let watches = ends.map(watch).into_iter().filter(|watch| watch.whole).collect();
@@ -206,7 +211,7 @@ impl Watch {
     fn join(&mut self, number: usize, passing: &Passing<'_>, sent: bool) {
         let flow = &mut self.flows[number];
         match &passing.options.mptcp {
-            Some(Mptcp::Capable { version: 1, keys, .. }) => {
+            Some(Mptcp::Capable { version: 1, keys }) => {
                 let connection = *flow.connection.get_or_insert_with(|| {
                     self.connections.push(Connection::default());
                     self.connections.len() - 1
@@ -232,7 +237,8 @@ impl Watch {
         let others = || self.flows.iter().enumerate().filter(|(other, _)| *other != number);
         let works = |other: &Flow| other.connection == flow.connection && other.is_well(passing.now);
         // Data that waits in a flow's own queue leaves by it, whatever was said meanwhile: so what changed is not judged.
-        if !flow.backup
+        if self.corks
+            || !flow.backup
             || flow.may_change
             || !flow.is_new
             || !others().any(|(_, other)| works(other) && !other.may_change)

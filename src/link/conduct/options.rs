@@ -15,15 +15,15 @@ pub(super) struct Options {
     pub mptcp: Option<Mptcp>,
     /// Whether there are MPTCP options that end or change the whole connection: MP_FAIL, MP_FASTCLOSE.
     pub breaks: bool,
-    /// The backup flag of an MP_PRIO without address.
-    pub prio: Option<bool>,
+    /// Whether there is an MP_PRIO.
+    pub prio: bool,
 }
 
 /// The option that says what a segment is to MPTCP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mptcp {
-    /// MP_CAPABLE: version, the sender's key, the receiver's key, the length of the data.
-    Capable { version: u8, keys: Vec<u64>, data: Option<u16> },
+    /// MP_CAPABLE: version, the sender's key, the receiver's key.
+    Capable { version: u8, keys: Vec<u64> },
     /// MP_JOIN: the token in a SYN, and the backup flag where there is one (SYN, SYN/ACK).
     Join { token: Option<u32>, backup: bool },
     /// DSS.
@@ -103,16 +103,15 @@ impl Options {
         match first >> 4 {
             0 => {
                 let keys = value.get(2..).unwrap_or_default().as_chunks::<8>().0;
-                let data = value.get(18..20).map(|length| read(length) as u16);
                 let keys = keys.iter().map(|key| u64::from_be_bytes(*key)).take(2).collect();
-                self.mptcp = Some(Mptcp::Capable { version: first & 0xf, keys, data });
+                self.mptcp = Some(Mptcp::Capable { version: first & 0xf, keys });
             }
             1 => {
                 let token = (value.len() == 10).then(|| read(&value[2..6]) as u32);
                 self.mptcp = Some(Mptcp::Join { token, backup: value.len() < 22 && first & 1 == 1 });
             }
             2 => self.mptcp = Dss::of(&value[1..]).map(Mptcp::Dss),
-            5 if value.len() == 1 => self.prio = Some(first & 1 == 1),
+            5 => self.prio = true,
             6 | 7 => self.breaks = true,
             _ => {}
         }
@@ -168,7 +167,7 @@ mod tests {
         let mut options = vec![2, 4, 5, 0xb4, 3, 3, 7, 30, 12, 1, 0x81, 0, 0, 0, 0, 0, 0, 0, 3];
         let read = Options::of(&options);
         assert_eq!((read.mss, read.scale), (Some(1460), Some(7)));
-        assert_eq!(read.mptcp, Some(Mptcp::Capable { version: 1, keys: vec![3], data: None }));
+        assert_eq!(read.mptcp, Some(Mptcp::Capable { version: 1, keys: vec![3] }));
         options = vec![5, 10, 0, 0, 0, 1, 0, 0, 0, 9, 30, 12, 0x11, 2, 0, 0, 0, 5, 1, 1, 1, 1];
         let read = Options::of(&options);
         assert_eq!(read.sack, [[1, 9]]);
