@@ -200,12 +200,12 @@ impl Watch {
         if usage.total() < self.limit / 2 {
             return None;
         }
-        let half = *self.half.get_or_insert(usage);
-        if usage.total() < self.limit {
+        // Looks may be far apart: whatever had passed at this one, the latter half is to be seen whole.
+        let latter = usage.since(*self.half.get_or_insert(usage));
+        if latter.total() < self.limit / 2 {
             return None;
         }
-        let latter = usage.since(half);
-        let kernel = !latter.total().is_zero() && latter.programs <= latter.total() / PROGRAMS_SHARE;
+        let kernel = latter.programs <= latter.total() / PROGRAMS_SHARE;
         let ended = if kernel { Ended::KernelComputed } else { Ended::GuestComputed };
         // The limit, not what it came to: that depends on when one looks.
         Some(ended(self.limit))
@@ -261,6 +261,12 @@ mod tests {
         assert_eq!(watched(1000, 0), (10, Some(Ended::KernelComputed(LIMIT))));
         assert_eq!(watched(0, 1000), (10, Some(Ended::GuestComputed(LIMIT))));
         assert_eq!(watched(500, 500), (10, Some(Ended::GuestComputed(LIMIT))));
+    }
+
+    #[test]
+    fn a_look_that_comes_late_does_not_decide_alone() {
+        assert_eq!(watched(20_000, 0), (2, Some(Ended::KernelComputed(LIMIT))));
+        assert_eq!(watched(0, 20_000), (2, Some(Ended::GuestComputed(LIMIT))));
     }
 
     #[test]
