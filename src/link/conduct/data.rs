@@ -21,6 +21,8 @@ pub(super) struct Connection {
     acked: u64,
     /// Up to where it may send.
     edge: u64,
+    /// Whether it has, or had, several flows.
+    pub shared: bool,
     came: Ranges,
     came_fin: Option<u64>,
     stream: Option<Payload>,
@@ -168,7 +170,11 @@ impl Connection {
             self.came.add(begin, begin + length);
             self.came_fin = self.came_fin.or(fin);
         }
-        let window = flow.window(segment);
+        let mut window = flow.window(segment);
+        if self.shared {
+            // Data that waits in a flow's queue to be sent again has opened that flow's window as well, unseen as yet.
+            window = window.max(self.edge.saturating_sub(self.acked));
+        }
         match &passing.options.mptcp {
             Some(Mptcp::Dss(Dss { ack: Some(ack), .. })) => {
                 let Some(key) = self.keys[0] else { return };

@@ -16,6 +16,9 @@ const MSS_DEFAULT: u16 = 536;
 /// is 200 ms.
 const WELL: Nanos = 150_000_000;
 
+/// What is handed to a host at the same moment it takes one by one, and may answer the first before it knows the second.
+const MOMENT: Nanos = 1_000_000;
+
 /// An acknowledgement knows what came so long ago, where nobody else makes the host wait.
 const LAG: Nanos = 50_000_000;
 
@@ -48,8 +51,8 @@ pub(super) struct Flow {
     /// Since when nothing more was acknowledged, of what is under way.
     waits_since: Nanos,
     was_late: bool,
-    /// Whether packets have come that only an established connection sends.
-    established: bool,
+    /// Since when packets have come that only an established connection sends.
+    established: Option<Nanos>,
     /// Whether an end or a reset was seen, either way.
     ends: bool,
     /// Up to where it may send.
@@ -88,7 +91,7 @@ impl Flow {
             acked: 0,
             waits_since: 0,
             was_late: false,
-            established: false,
+            established: None,
             ends: false,
             edge: 0,
             window: (0, i64::MIN),
@@ -107,7 +110,7 @@ impl Flow {
         let first = segment.sequence.wrapping_add(1);
         let known = self.numbers[usize::from(!sent)];
         // With SYN cookies, an answer that is sent again may have another number.
-        let renumbered = segment.flags.ack() && !self.established;
+        let renumbered = segment.flags.ack() && self.established.is_none();
         known.is_some_and(|known| known != first) && !renumbered
     }
 
@@ -132,7 +135,8 @@ impl Flow {
 
     /// Whether the peer answers in time, and both may go on.
     pub fn is_well(&self, now: Nanos) -> bool {
-        self.established && !self.ends && !self.backup && !self.was_late && !self.waits(now)
+        let established = self.established.is_some_and(|since| now.saturating_sub(since) > MOMENT);
+        established && !self.ends && !self.backup && !self.was_late && !self.waits(now)
     }
 
     fn waits(&self, now: Nanos) -> bool {
@@ -248,7 +252,9 @@ impl Flow {
             self.edge = self.edge.max(segment.window.into());
         }
         self.was_late |= self.waits(*now);
-        self.established |= !flags.syn();
+        if !flags.syn() {
+            self.established.get_or_insert(*now);
+        }
         self.may_change |= options.prio;
         if let Some(begin) = self.begin(segment, false) {
             let end = begin + payload.len() as u64;

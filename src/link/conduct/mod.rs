@@ -49,8 +49,8 @@ struct Watch {
     in_order: bool,
     /// Whether time is virtual, so that nothing but the host itself makes it late.
     exact: bool,
-    /// Whether a subflow may hold data back on purpose: MPTCP's own timer then finds no progress on it, and turns to a backup.
-    corks: bool,
+    /// Whether its use of backups is judged.
+    backups: bool,
     payload: Payload,
     flows: Vec<Flow>,
     connections: Vec<Connection>,
@@ -79,6 +79,9 @@ impl Conduct {
         let corks = [&case.client, &case.server]
             .iter()
             .any(|end| end.options.cork || end.smallest(SocketOption::TcpCork).is_some());
+        // In real time packets of several links are not seen in the order in which the host made them, or took them. And where a
+        // subflow holds data back on purpose, MPTCP's own timer finds no progress on it, and turns to a backup.
+        let backups = exact && !corks;
         let watch = |(side, host): (Sender, Host)| {
             let mut doors = path.iter().filter(|link| link.left() == host || link.right() == host);
             let whole = doors.all(|link| seen.contains(link));
@@ -88,7 +91,7 @@ impl Conduct {
             // Two CPUs may send at once; and what waits in a queue may be sorted by priority.
             let in_order = case.cpus == 1;
             let (flows, connections, breaches) = Default::default();
-            Watch { host, side, whole, in_order, exact, corks, payload, flows, connections, breaches }
+            Watch { host, side, whole, in_order, exact, backups, payload, flows, connections, breaches }
         };
         let ends = [(Sender::Client, case.client.host), (Sender::Server, case.server.host)];
         let watches = ends.map(watch).into_iter().filter(|watch| watch.whole).collect();
@@ -224,7 +227,10 @@ impl Watch {
             Some(Mptcp::Join { token, backup }) => {
                 // A token is of the key of the host that the SYN goes to.
                 let known = token.and_then(|token| self.connections.iter().rposition(|known| known.is(token, sent)));
-                flow.connection = flow.connection.or(known);
+                if let Some(known) = known.filter(|_| flow.connection.is_none()) {
+                    self.connections[known].shared = true;
+                    flow.connection = Some(known);
+                }
                 flow.backup |= *backup && passing.segment.flags.syn();
             }
             _ => {}
@@ -237,7 +243,7 @@ impl Watch {
         let others = || self.flows.iter().enumerate().filter(|(other, _)| *other != number);
         let works = |other: &Flow| other.connection == flow.connection && other.is_well(passing.now);
         // Data that waits in a flow's own queue leaves by it, whatever was said meanwhile: so what changed is not judged.
-        if self.corks
+        if !self.backups
             || !flow.backup
             || flow.may_change
             || !flow.is_new

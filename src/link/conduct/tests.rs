@@ -293,9 +293,9 @@ fn mptcp_has_one_window_behind_what_was_acknowledged_to_it() {
 
 #[test]
 fn a_backup_carries_nothing_new_while_another_subflow_works() {
-    let judged = |backup: u8, answered: bool, corks: bool| {
+    let judged = |backup: u8, answered: bool, judged: bool, pause: u64| {
         let mut scene = Scene::mptcp();
-        scene.conduct.watches.iter_mut().for_each(|watch| watch.corks = corks);
+        scene.conduct.watches.iter_mut().for_each(|watch| watch.backups = judged);
         let token =
             u32::from_be_bytes(<[u8; 32]>::from(Sha256::digest(KEYS[1].to_be_bytes()))[..4].try_into().unwrap());
         let mut join = vec![30, 12, 0x10 | backup, 2];
@@ -309,14 +309,28 @@ fn a_backup_carries_nothing_new_while_another_subflow_works() {
         let second = |sample: Sample| sample.ports(40001, 5000);
         scene.send(Forward, second(sample::syn(0xffff_ffff)).options(&[&SYN[..], &join].concat()));
         scene.send(Backward, second(sample::syn_ack(999, 0)).options(&SYN));
-        scene.now += 300_000_000;
+        scene.now += pause;
         scene.send(Forward, second(data(0, 100)).options(&dss(None, Some((100, 1, 100)), false)));
         scene.looks()
     };
-    assert_eq!(judged(1, true, false), ["new data on a backup while another subflow works"]);
-    assert_eq!(judged(0, true, false), [""; 0]);
-    assert_eq!(judged(1, false, false), [""; 0]);
-    assert_eq!(judged(1, true, true), [""; 0]);
+    assert_eq!(judged(1, true, true, 300_000_000), ["new data on a backup while another subflow works"]);
+    assert_eq!(judged(0, true, true, 300_000_000), [""; 0]);
+    assert_eq!(judged(1, false, true, 300_000_000), [""; 0]);
+    assert_eq!(judged(1, true, false, 300_000_000), [""; 0]);
+    assert_eq!(judged(1, true, true, 0), [""; 0], "the other has only just come up");
+}
+
+#[test]
+fn backups_are_judged_where_time_is_exact_and_nothing_is_held_back() {
+    let judged = |cork: bool, exact: bool| {
+        let mut case = case();
+        case.client.options.cork = cork;
+        Conduct::of(&case, &[LINK], exact).watches.iter().all(|watch| watch.backups)
+    };
+    assert_eq!(
+        [(false, true), (true, true), (false, false)].map(|(cork, exact)| judged(cork, exact)),
+        [true, false, false]
+    );
 }
 
 #[test]
