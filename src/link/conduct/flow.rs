@@ -361,3 +361,16 @@ pub(super) fn says(stream: &mut Option<Payload>, begin: u64, bytes: &[u8], of: &
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_is_well_a_moment_after_it_has_come_up() {
+        let address = "10.0.1.1:1".parse().unwrap();
+        let flow = Flow { established: Some(5), ..Flow::new(address, address, true) };
+        assert_eq!([5, 5 + MOMENT, 6 + MOMENT].map(|now| flow.is_well(now)), [false, false, true]);
+        assert!(!Flow::new(address, address, true).is_well(WELL));
+    }
+}
