@@ -7,9 +7,11 @@ use std::time::Duration;
 use common::asking::sure;
 use common::{passes_everywhere, seen_everywhere};
 use whitewater::case::{
-    Action, Case, Direction, Host, LinkId, Outage, Pick, Protocol, Rate, Removal, Rule, Strip, TcpOption, Towards,
+    Action, Case, Direction, Host, Kept, LinkId, Merge, Outage, Pattern, Pick, Protocol, Rate, Removal, Rule, Strip,
+    TcpOption, Towards,
 };
 use whitewater::observation::Observation;
+use whitewater::oracle::{Kind, judge};
 
 const PAYLOAD: u64 = 100_000;
 
@@ -70,6 +72,48 @@ fn split_segments_are_twice_as_many() {
         });
     }
     passes_everywhere(&split(Protocol::Mptcp, 1.0), |_| ());
+}
+
+/// The client sends small segments, 400 bytes at a time, which are merged where `options` says how.
+fn merged(protocol: Protocol, options: Option<Kept>) -> Case {
+    let small = Rule::always(Pick::SynAck, Action::Clamp(536));
+    let mut case = case(protocol, Direction::Backward, small);
+    case.client.write.pattern = Pattern::Fixed(400);
+    case.client.options.nodelay = true;
+    let merge =
+        |options| Rule::always(Pick::Data(0), Action::Merge(Merge { within: Duration::from_millis(1), options }));
+    case.links.entry(LinkId::Ns1Ns2).or_default().forward.rules.extend(options.map(merge));
+    case
+}
+
+#[test]
+fn merged_segments_are_fewer_and_mptcp_does_not_notice_where_one_mapping_covers_them() {
+    for protocol in [Protocol::Tcp, Protocol::Mptcp] {
+        for world in common::worlds() {
+            sure(world, || {
+                let segments = |options| {
+                    let case = merged(protocol, options);
+                    let seen = world.run(&case, &|_| None).expect("the case runs");
+                    assert_eq!(judge(&case, &seen).kind, Kind::Pass, "{seen:#?}");
+                    assert!(seen.client.mptcp.is_none_or(|state| !state.fallback), "{seen:#?}");
+                    counter(&seen, Host::Ns2, "Tcp.InSegs")
+                };
+                let (whole, merged) = (segments(None), segments(Some(Kept::Same)));
+                assert!(merged < whole * 9 / 10, "{protocol}: {whole} segments, {merged} where they are merged");
+            });
+        }
+    }
+}
+
+#[test]
+fn where_a_mapping_is_lost_in_a_merge_mptcp_falls_back_and_no_byte_is_wrong() {
+    for options in [Kept::First, Kept::Second] {
+        passes_everywhere(&merged(Protocol::Mptcp, Some(options)), |seen| {
+            let fallen = seen.server.mptcp.is_some_and(|state| state.fallback);
+            let reset = seen.server.error.is_some();
+            assert!(fallen || reset, "{options:?}: {seen:#?}");
+        });
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Host, Offloads, Rule, Strip, Towards, is_default};
+use super::{Host, Merge, Offloads, Rule, Strip, Towards, is_default};
 
 /// How many carriages of one packet (or cell) the random stages of one direction of a link lose or corrupt at the most;
 /// every later carriage passes. The links keep to it, and the expectations of the oracles build on it. Explicit
@@ -383,6 +383,8 @@ pub enum Action {
     /// It is cut in two, behind this byte of its payload (modulo what leaves a byte for either part), as TSO does: both
     /// parts carry all its options.
     Split(u32),
+    /// It waits for the segment that goes on where it ends, and both go on as one, where that has a place in the MTU.
+    Merge(Merge),
     /// A byte of its payload, this one or the next that is not 255, is raised by one; the checksum of TCP is put right.
     Alter(u32),
     /// It is marked as having met congestion (CE, RFC 3168).
@@ -391,6 +393,14 @@ pub enum Action {
     Reset(Towards),
     /// It is lost, and its sender gets a RST in the name of its receiver, as a firewall refuses it.
     Refuse,
+}
+
+impl Impairments {
+    /// Whether it merges segments.
+    pub fn merges(&self) -> bool {
+        let mut actions = self.rules.iter().map(|rule| rule.action).chain(self.faults.iter().map(|fault| fault.action));
+        actions.any(|action| matches!(action, Action::Merge(_)))
+    }
 }
 
 impl Action {
@@ -408,7 +418,7 @@ impl Action {
     pub fn rewrites(self) -> bool {
         match self {
             Action::Strip(_) | Action::Clamp(_) | Action::Split(_) | Action::Alter(_) | Action::Mark => true,
-            Action::Reset(_) | Action::Refuse => true,
+            Action::Merge(_) | Action::Reset(_) | Action::Refuse => true,
             Action::Drop | Action::Flip(_) | Action::Duplicate | Action::Late(_) | Action::Early(_) => false,
         }
     }

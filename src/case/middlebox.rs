@@ -1,5 +1,7 @@
 //! What a case says about middleboxes: rules that pick packets, and what is done to those.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Action, is_default};
@@ -169,6 +171,39 @@ pub enum Removal {
     Nops,
     /// Nothing: the header gets shorter.
     Nothing,
+}
+
+/// A segment is held back until the next one of its flow has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Merge {
+    /// For how long at the most.
+    #[serde(with = "humantime_serde")]
+    pub within: Duration,
+    /// Whose options the merged segment has.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub options: Kept,
+}
+
+/// Whose options a segment has that two were merged into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kept {
+    /// Those of either: only segments are merged that have the same ones, but for timestamps, as network cards and GRO
+    /// do it. MPTCP must not notice.
+    #[default]
+    Same,
+    /// Those of the first one, as many a proxy does it. Of MPTCP's mappings one may be lost.
+    First,
+    /// Those of the second one.
+    Second,
+}
+
+impl Kept {
+    /// Whether options may be lost.
+    pub fn loses(self) -> bool {
+        self != Kept::Same
+    }
 }
 
 /// To whom a RST is sent.

@@ -34,7 +34,7 @@ pub use link::{
     Action, Backend, Direction, Fault, Impairments, Jitter, Link, LinkId, Loss, MAX_CARRIAGES, Outage, Packet, Rate,
     Reorder,
 };
-pub use middlebox::{Pick, Removal, Rule, Strip, TcpOption, Towards};
+pub use middlebox::{Kept, Merge, Pick, Removal, Rule, Strip, TcpOption, Towards};
 pub use names::ParseNameError;
 pub use paths::{MAX_PATHS, PathManager, PmEndpoint, SUBFLOWS_DEFAULT, Topology};
 pub use tuning::{Change, SocketOption, Sysctl, Way};

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use super::strategy::{Group, LinkFilter};
 use super::{
-    Address, Backend, Congestion, Direction, Family, First, Host, LinkId, Manner, Pairing, Protocol, Receiving, Second,
-    Sending, SocketOption, Syncookies, Sysctl, TcpOption, Towards, Way,
+    Address, Backend, Congestion, Direction, Family, First, Host, Kept, LinkId, Manner, Pairing, Protocol, Receiving,
+    Second, Sending, SocketOption, Syncookies, Sysctl, TcpOption, Towards, Way,
 };
 
 /// A text that names nothing of its kind.
@@ -116,6 +116,7 @@ named!(Sysctl, "kernel setting":
 );
 named!(Way, "stream": Sent = "sent", Received = "received");
 named!(Syncookies, "setting of SYN cookies": Off = "off", OnOverflow = "on-overflow", Always = "always");
+named!(Kept, "options of a merged segment": Same = "same", First = "first", Second = "second");
 named!(Towards, "end of a connection": Receiver = "receiver", Sender = "sender", Both = "both");
 named!(TcpOption, "TCP option":
     Mss = "mss",
@@ -210,6 +211,7 @@ mod tests {
         as_in_the_file(&Direction::BOTH);
         as_in_the_file(&[Backend::UserSpace, Backend::Netem]);
         as_in_the_file(&TcpOption::ALL);
+        as_in_the_file(&[Kept::Same, Kept::First, Kept::Second]);
         as_in_the_file(&[Towards::Receiver, Towards::Sender, Towards::Both]);
         as_in_the_file(&[First::Both, First::Client, First::Server]);
         as_in_the_file(&[Second::AtOnce, Second::AfterEnd]);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{
     Action, Address, Case, Chunks, Direction, Endpoint, FORMAT, Happening, Host, Impairments, Jitter, Knobs, LinkId,
-    Loss, MAX_CARRIAGES, MAX_PATHS, Moment, PathManager, Pattern, PmEndpoint, Rule, SocketOptions, Topology,
+    Loss, MAX_CARRIAGES, MAX_PATHS, Merge, Moment, PathManager, Pattern, PmEndpoint, Rule, SocketOptions, Topology,
 };
 
 /// The most bytes of one direction: 1 GiB.
@@ -42,6 +42,8 @@ pub const MAXSEG: RangeInclusive<u16> = 88..=32_767;
 pub const MTU: RangeInclusive<u16> = 1280..=9000;
 /// The longest delay, jitter, and delay of a single packet.
 pub const MAX_DELAY: Duration = Duration::from_secs(10);
+/// The longest that a segment waits to be merged with the next one.
+pub const MAX_HELD: Duration = Duration::from_millis(100);
 /// The latest end of an outage.
 pub const MAX_OUTAGE: Duration = Duration::from_secs(60);
 /// The most outages of one direction of a link.
@@ -148,6 +150,12 @@ impl Check {
             self.within(&format!("links.{id}.mtu"), link.mtu, MTU);
             for direction in Direction::BOTH {
                 self.impairments(&format!("links.{id}.{direction}"), link.impairments(direction));
+                let fits = !link.impairments(direction).merges() || case.has_one_mtu();
+                self.must(fits, &format!("links.{id}.{direction}.rules"), || {
+                    "merge segments, which needs links of one MTU: what ICMP says of a packet too big would be about none that \
+                     its sender knows"
+                        .to_owned()
+                });
                 let holds = link.impairments(direction).renumber == 0 || case.has_one_mtu();
                 self.must(holds, &format!("links.{id}.{direction}.renumber"), || {
                     "needs links of one MTU: what ICMP says of a packet too big is not renumbered, so its sender would \
@@ -397,6 +405,7 @@ impl Check {
         match action {
             Action::Late(by) => self.lasts(&format!("{at}.late"), by, MAX_DELAY),
             Action::Early(by) => self.lasts(&format!("{at}.early"), by, MAX_DELAY),
+            Action::Merge(Merge { within, .. }) => self.lasts(&format!("{at}.merge.within"), within, MAX_HELD),
             Action::Clamp(mss) => self.within(&format!("{at}.clamp"), mss, MAXSEG),
             _ => {}
         }

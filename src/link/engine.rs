@@ -47,7 +47,7 @@ pub struct Remains {
 impl Engine {
     /// The link `id` as the case describes it.
     pub fn new(seed: Seed, id: LinkId, link: &Link) -> Engine {
-        let lane = |direction| Pipeline::new(seed, id, direction, link.impairments(direction));
+        let lane = |direction| Pipeline::new(seed, id, direction, link.impairments(direction), link.mtu);
         Engine {
             id,
             identifier: Identifier::new(),
@@ -103,7 +103,7 @@ impl Engine {
         for due in [Some(due), copy].into_iter().flatten() {
             if due <= now && lane.is_clear(now) {
                 at_once += 1;
-            } else if !lane.keep(due, frame, tag) {
+            } else if !lane.keep(due, frame, tag, None) {
                 self.log.lost_here(tag);
             }
         }
@@ -126,11 +126,15 @@ impl Engine {
         let (due, copy) = fate.due();
         let renumber = [direction, direction.reverse()].map(|way| self.renumber[way as usize]);
         let Rewritten { onward, back } = pipeline::rewrite(frame, fate, self.id, renumber);
+        // Of a segment that is split the last part waits for the next one.
+        let merge = |nth| fate.merge().filter(|_| nth + 1 == onward.len());
         let dues = [Some(due), copy].into_iter().flatten();
-        let onward = dues.flat_map(|due| onward.iter().map(move |frame| (direction, first + due, frame)));
-        let back = back.iter().map(|frame| (direction.reverse(), now, frame));
-        for (direction, due, frame) in onward.chain(back) {
-            if !self.lanes[direction as usize].keep(due, frame, tag) {
+        let onward = dues.flat_map(|due| {
+            onward.iter().enumerate().map(move |(nth, frame)| (direction, first + due, frame, merge(nth)))
+        });
+        let back = back.iter().map(|frame| (direction.reverse(), now, frame, None));
+        for (direction, due, frame, merge) in onward.chain(back) {
+            if !self.lanes[direction as usize].keep(due, frame, tag, merge) {
                 self.log.lost_here(tag);
             }
         }
@@ -139,7 +143,9 @@ impl Engine {
     /// The next packet in `direction` that is due by `now`.
     pub fn due(&mut self, direction: Direction, now: Nanos) -> Option<Due> {
         let due = self.lanes[direction as usize].due(now)?;
-        self.log.left(due.tag, now.saturating_sub(due.due));
+        for tag in due.parts.iter().chain([&due.tag]) {
+            self.log.left(*tag, now.saturating_sub(due.due));
+        }
         Some(due)
     }
 

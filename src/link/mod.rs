@@ -4,6 +4,7 @@ mod batch;
 mod capture;
 pub mod conduct;
 pub mod engine;
+pub mod holding;
 pub mod identity;
 pub mod log;
 pub mod options;

@@ -4,11 +4,12 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::case::{Direction, Fault, Impairments, LinkId};
+use crate::case::{Direction, Fault, Impairments, LinkId, Merge};
 use crate::seed::Seed;
 
+use super::holding::Holding;
 use super::identity::{UNCOUNTED, Unit};
-use super::packet::View;
+use super::packet::{ETHERNET_HEADER, View};
 use super::rewrite::{self, Rewritten};
 use super::stage::{self, Fate, Nanos, Parcel, Stage, corrupt};
 
@@ -23,6 +24,9 @@ pub const MAX_FAULTS: usize = 1 << 16;
 pub struct Pipeline {
     stages: Vec<Box<dyn Stage>>,
     queue: BinaryHeap<Reverse<Entry>>,
+    holding: Holding,
+    /// What is to leave behind a packet that waited.
+    next: Option<Due>,
     entries: u64,
     /// Buffers of frames that have left, for those to come.
     spare: Vec<Vec<u8>>,
@@ -39,6 +43,7 @@ struct Entry {
     number: u64,
     frame: Vec<u8>,
     tag: u64,
+    merge: Option<Merge>,
 }
 
 /// A packet that is due.
@@ -50,14 +55,18 @@ pub struct Due {
     pub due: Nanos,
     /// What was given for it to [`Pipeline::keep`].
     pub tag: u64,
+    /// The same of the packets before it that were merged with it.
+    pub parts: Vec<u64>,
 }
 
 impl Pipeline {
-    /// The pipeline of `direction` of the link `id`.
-    pub fn new(seed: Seed, id: LinkId, direction: Direction, impairments: &Impairments) -> Pipeline {
+    /// The pipeline of `direction` of the link `id`, which takes packets of at most `mtu` bytes.
+    pub fn new(seed: Seed, id: LinkId, direction: Direction, impairments: &Impairments, mtu: u16) -> Pipeline {
         Pipeline {
             stages: stage::stages(seed, id, direction, impairments),
             queue: BinaryHeap::new(),
+            holding: Holding::new(usize::from(mtu) + ETHERNET_HEADER),
+            next: None,
             entries: 0,
             spare: Vec::new(),
             healed: false,
@@ -83,15 +92,16 @@ impl Pipeline {
         fate
     }
 
-    /// Whether a packet that is due now may go straight on, without overtaking one in the queue that is due too.
+    /// Whether a packet that is due now may go straight on, without overtaking one in the queue that is due too, and
+    /// without one that waits for it.
     pub fn is_clear(&self, now: Nanos) -> bool {
-        self.next_due().is_none_or(|due| due > now)
+        self.holding.is_empty() && self.next_due().is_none_or(|due| due > now)
     }
 
-    /// Keeps a copy of `frame` until `due`. False where the queue is full: the packet is lost then, and no stage wanted
+    /// Keeps a copy of `frame` until `due`, and then until it can be merged, where it is to be. False where the queue is full: the packet is lost then, and no stage wanted
     /// it.
     #[must_use]
-    pub fn keep(&mut self, due: Nanos, frame: &[u8], tag: u64) -> bool {
+    pub fn keep(&mut self, due: Nanos, frame: &[u8], tag: u64, merge: Option<Merge>) -> bool {
         if self.queue.len() >= MAX_QUEUED {
             self.overflowed += 1;
             return false;
@@ -99,22 +109,46 @@ impl Pipeline {
         let mut buffer = self.spare.pop().unwrap_or_default();
         buffer.clear();
         buffer.extend_from_slice(frame);
-        self.queue.push(Reverse(Entry { due, number: self.entries, frame: buffer, tag }));
+        self.queue.push(Reverse(Entry { due, number: self.entries, frame: buffer, tag, merge }));
         self.entries += 1;
         true
     }
 
     /// The next packet that is due by `now`, in the order of due times; all that wait, once the link is healed.
     pub fn due(&mut self, now: Nanos) -> Option<Due> {
-        if self.is_clear(now) {
-            return None;
+        if let Some(next) = self.next.take() {
+            return Some(next);
         }
-        self.queue.pop().map(|Reverse(Entry { due, frame, tag, .. })| Due { frame, due, tag })
+        loop {
+            let queued = self.queue.peek().map(|Reverse(entry)| if self.healed { 0 } else { entry.due });
+            // What waits is let go before what comes later.
+            let limit = if self.healed { Nanos::MAX } else { queued.unwrap_or(now).min(now) };
+            if let Some(over) = self.holding.over(limit) {
+                return Some(over);
+            }
+            queued.filter(|due| *due <= now)?;
+            let Reverse(Entry { due, frame, tag, merge, .. }) = self.queue.pop()?;
+            let packet = Due { frame, due, tag, parts: Vec::new() };
+            if merge.is_none() && self.holding.is_empty() {
+                return Some(packet);
+            }
+            match self.holding.take(packet, merge.filter(|_| !self.healed)) {
+                [None, None] => {}
+                [None, one] | [one, None] => return one,
+                [one, two] => {
+                    self.next = two;
+                    return one;
+                }
+            }
+        }
     }
 
     /// When the next packet is due; `None` where none is under way.
     pub fn next_due(&self) -> Option<Nanos> {
-        self.queue.peek().map(|Reverse(entry)| if self.healed { 0 } else { entry.due })
+        let queued = self.queue.peek().map(|Reverse(entry)| entry.due);
+        let held = self.next.as_ref().map(|next| next.due).or_else(|| self.holding.next());
+        let next = [queued, held].into_iter().flatten().min();
+        next.map(|due| if self.healed { 0 } else { due })
     }
 
     /// Takes back the buffer of a packet that has left.
@@ -191,7 +225,7 @@ mod tests {
     use crate::case::{Jitter, Loss, Outage, Packet, Rate, Reorder};
 
     fn pipeline(impairments: &Impairments) -> Pipeline {
-        Pipeline::new(Seed(9), LinkId::Ns2Ns3, Direction::Forward, impairments)
+        Pipeline::new(Seed(9), LinkId::Ns2Ns3, Direction::Forward, impairments, 1500)
     }
 
     fn drain(pipeline: &mut Pipeline, now: Nanos) -> Vec<u64> {
@@ -202,7 +236,7 @@ mod tests {
     fn packets_leave_by_due_time_and_then_in_the_order_they_came() {
         let mut pipeline = pipeline(&Impairments::default());
         for (tag, due) in [30, 10, 20, 10, 40].into_iter().enumerate() {
-            assert!(pipeline.keep(due, &[tag as u8], tag as u64));
+            assert!(pipeline.keep(due, &[tag as u8], tag as u64, None));
         }
         assert_eq!(drain(&mut pipeline, 9), [0; 0]);
         assert_eq!(pipeline.next_due(), Some(10));
@@ -217,9 +251,9 @@ mod tests {
     fn one_packet_too_many_is_counted() {
         let mut pipeline = pipeline(&Impairments::default());
         for _ in 0..MAX_QUEUED {
-            assert!(pipeline.keep(1, &[], 0));
+            assert!(pipeline.keep(1, &[], 0, None));
         }
-        assert!(!pipeline.keep(1, &[], 0));
+        assert!(!pipeline.keep(1, &[], 0, None));
         assert_eq!((pipeline.queued(), pipeline.overflowed()), (MAX_QUEUED, 1));
     }
 

@@ -38,11 +38,12 @@ fn of_packet(packet: Packet) -> Where {
 }
 
 /// Whether `impairments` have middleboxes that may bring an MPTCP connection back to TCP. A lower MSS, a mark, a split
-/// segment and options that are not MPTCP's are nothing to MPTCP.
+/// segment, two of one mapping merged, and options that are not MPTCP's are nothing to MPTCP.
 pub fn disturb_mptcp(impairments: &Impairments) -> bool {
     impairments.rules.iter().any(|rule| match rule.action {
         Action::Strip(Strip { option, .. }) => option.is_mptcp(),
         Action::Clamp(_) | Action::Mark | Action::Split(_) => false,
+        Action::Merge(merge) => merge.options.loses(),
         _ => true,
     })
 }
@@ -62,6 +63,8 @@ pub fn strip_midway(case: &Case) -> bool {
         && !hidden
         && done(case, &vital(case)).into_iter().any(|(place, action)| match action {
             Action::Strip(Strip { option, .. }) => option.is_mptcp() && place == Where::Anywhere,
+            // Of two mappings one is left.
+            Action::Merge(merge) => merge.options.loses(),
             _ => false,
         })
 }

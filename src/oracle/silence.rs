@@ -71,6 +71,7 @@ fn one_way(impairments: &Impairments) -> Duration {
     let faults = impairments.faults.iter().map(|fault| fault.action);
     let late = faults.chain(impairments.rules.iter().map(|rule| rule.action)).filter_map(|action| match action {
         Action::Late(by) => Some(by),
+        Action::Merge(merge) => Some(merge.within),
         _ => None,
     });
     impairments.delay + jitter + late.max().unwrap_or_default() + queue(impairments)

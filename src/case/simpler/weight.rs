@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::case::{
     Action, Address, Backend, Case, Chunks, Congestion, Direction, Endpoint, Event, Family, First, Happening, Host,
-    Impairments, Io, Jitter, Knobs, Leave, Link, Loss, Manner, Moment, Offloads, PathManager, Pattern, Pick,
+    Impairments, Io, Jitter, Knobs, Leave, Link, Loss, Manner, Merge, Moment, Offloads, PathManager, Pattern, Pick,
     PmEndpoint, Protocol, Receiving, Removal, Rule, Second, Sending, SocketOptions, Strip, Syncookies, Topology,
     Towards,
 };
@@ -258,6 +258,7 @@ fn action(action: Action) -> u128 {
     match action {
         Action::Late(by) | Action::Early(by) => by.as_nanos(),
         Action::Split(at) | Action::Alter(at) => at.into(),
+        Action::Merge(Merge { within, options }) => within.as_nanos() + u128::from(options.loses()),
         Action::Clamp(mss) => PLAIN_MAXSEG.abs_diff(mss.into()).into(),
         Action::Strip(Strip { by: Removal::Nothing, .. }) => 1,
         Action::Reset(Towards::Receiver | Towards::Sender) => 1,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::draw::Draw;
 use crate::case::{
-    Action, Backend, Case, Direction, Impairments, LinkId, Pick, Protocol, Removal, Rule, Strip, TcpOption, Towards,
+    Action, Backend, Case, Direction, Impairments, Kept, LinkId, Merge, Pick, Protocol, Removal, Rule, Strip,
+    TcpOption, Towards,
 };
 
 /// The share of impaired cases with a middlebox.
@@ -25,6 +26,8 @@ enum Kind {
     StripTcp,
     /// Splits segments.
     Split,
+    /// Merges segments.
+    Merge,
     /// Lowers the MSS.
     Clamp,
     /// Marks congestion.
@@ -58,6 +61,24 @@ pub(super) fn middlebox(case: &mut Case, sure: bool) {
     let path = case.path();
     let place = draw.pick(&path);
     impairments(case, place, direction).rules = rules;
+    if kind == Kind::Merge {
+        impairments(case, place, direction.reverse()).rules.extend(small(&mut draw, client));
+    }
+}
+
+/// Segments that are merged, of which two at least have a place in one where [`small`] makes them so.
+pub(super) fn merge(draw: &mut Draw, on: Pick) -> Rule {
+    let within = Duration::from_micros(draw.pick(&[20, 100, 1000, 1000, 10_000]));
+    let options = draw.pick(&[Kept::Same, Kept::Same, Kept::Same, Kept::First, Kept::Second]);
+    Rule { chance: draw.pick(&[1.0, 0.5, 0.1]), ..Rule::always(on, Action::Merge(Merge { within, options })) }
+}
+
+/// What has the client, or the server, send small segments: a lower MSS on the way back. Now and then nothing does, and only what
+/// programs write in small pieces is merged.
+pub(super) fn small(draw: &mut Draw, client: bool) -> Option<Rule> {
+    let mss = draw.pick(&[200, 456, 536, 700]);
+    let on = if client { Pick::SynAck } else { Pick::Syn };
+    draw.chance(0.8).then(|| Rule::always(on, Action::Clamp(mss)))
 }
 
 /// Has a link of an impaired case move sequence numbers, now and then, or both ways.
@@ -92,6 +113,10 @@ fn kind(case: &Case, draw: &mut Draw) -> Kind {
     if case.client.protocol == Protocol::Mptcp {
         kinds.extend([Kind::StripMptcp; 6]);
     }
+    // Several paths get their MTUs later, and rules of their own.
+    if case.has_one_mtu() && case.topology.paths() == 1 {
+        kinds.extend([Kind::Merge; 2]);
+    }
     let checksum = |host| case.knobs(host).mptcp_checksum;
     if case.is_mptcp() && (checksum(case.client.host) || checksum(case.server.host)) {
         kinds.extend([Kind::Alter; 4]);
@@ -109,6 +134,10 @@ fn rules(kind: Kind, draw: &mut Draw) -> (bool, Vec<Rule>) {
             let at = draw.bounded(&[0, 1, 7, 535, 1447], 1, 1500) as u32;
             let chance = draw.pick(&[1.0, 1.0, 0.5, 0.1, 0.02]);
             (client, vec![Rule { chance, ..Rule::always(Pick::Data(from(draw)), Action::Split(at)) }])
+        }
+        Kind::Merge => {
+            let on = Pick::Data(from(draw));
+            (client, vec![merge(draw, on)])
         }
         Kind::Clamp => {
             let mss = draw.bounded(&[88, 216, 536, 1220, 1400], 100, 1459) as u16;

@@ -4,12 +4,14 @@
 use std::time::Duration;
 
 use super::draw::Draw;
+use super::middlebox::{merge, small};
 use crate::case::{Action, Case, LinkId, Pick, Removal, Rule, Strip, TcpOption, Towards};
 
 /// The share of cases with several impaired paths that have one.
 const SHARE: f64 = 0.3;
 
-/// Puts one on a path other than the first, whose subflow has to carry the connection meanwhile; or splits segments.
+/// Puts one on a path other than the first, whose subflow has to carry the connection meanwhile; or splits
+/// and merges segments.
 pub(super) fn draw(case: &mut Case) {
     let mut draw = Draw::new(case.seed, "path rules");
     let others = case.topology.ways().get(1..).unwrap_or_default();
@@ -18,12 +20,20 @@ pub(super) fn draw(case: &mut Case) {
     }
     let to_server = draw.chance(0.5);
     let way = draw.pick(others);
-    let rule = match draw.even(0, 13) {
+    let rule = match draw.even(0, 15) {
         0..=2 => told(&mut draw),
         3..=5 => against_joins(&mut draw, to_server),
         6 | 7 => reset(&mut draw),
         8 | 9 => split(&mut draw),
         10 | 11 => stripped(&mut draw),
+        12 | 13 if case.has_one_mtu() => {
+            let rule = merge(&mut draw, Pick::Data(0));
+            if let Some(rule) = small(&mut draw, to_server) {
+                place(case, way, !to_server, rule);
+            }
+            rule
+        }
+        12 | 13 => split(&mut draw),
         _ => return altered(case, &mut draw, way, to_server),
     };
     place(case, way, to_server, rule);

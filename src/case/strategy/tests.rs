@@ -406,6 +406,7 @@ fn a_share_of_impaired_cases_has_a_middlebox_and_every_kind_is_met() {
         met.when(rule(|it| matches!(it, Strip(what) if what.option.is_mptcp())), "strip MPTCP");
         met.when(rule(|it| matches!(it, Strip(what) if !what.option.is_mptcp())), "strip TCP");
         met.when(rule(|it| matches!(it, Split(_))), "split");
+        met.when(rule(|it| matches!(it, Merge(_))), "merge");
         met.when(rule(|it| matches!(it, Clamp(_))), "clamp");
         met.when(rule(|it| matches!(it, Mark)), "mark");
         met.when(rule(|it| matches!(it, Drop)), "drop");

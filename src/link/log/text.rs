@@ -171,6 +171,10 @@ fn rewriting(action: Action) -> String {
         Action::Strip(Strip { option, by: Removal::Nothing }) => format!("{option} removed"),
         Action::Clamp(mss) => format!("MSS lowered to {mss}"),
         Action::Split(at) => format!("split at {at}"),
+        Action::Merge(merge) if merge.options.loses() => {
+            format!("waits {} to be merged, options of the {}", Millis(merge.within.as_nanos() as Nanos), merge.options)
+        }
+        Action::Merge(merge) => format!("waits {} to be merged", Millis(merge.within.as_nanos() as Nanos)),
         Action::Alter(at) => format!("payload altered at {at}"),
         Action::Mark => "CE marked".to_owned(),
         Action::Reset(towards) => format!("RST sent to {towards}"),

@@ -8,6 +8,7 @@ mod alter;
 mod clamp;
 mod layout;
 mod mark;
+pub mod merge;
 pub mod renumber;
 mod reset;
 mod split;
@@ -44,6 +45,8 @@ pub fn rewrite(frame: &[u8], lost: bool, actions: impl Iterator<Item = Action>) 
                 done.back.extend(towards.sender().then(|| reset::back(&frame)).flatten());
             }
             Action::Refuse => done.back.extend(reset::back(&frame)),
+            // Done once the next one has come.
+            Action::Merge(_) => {}
             Action::Drop | Action::Flip(_) | Action::Duplicate | Action::Late(_) | Action::Early(_) => {}
         }
     }

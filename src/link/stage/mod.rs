@@ -19,7 +19,7 @@ pub mod rules;
 
 use std::ops::Range;
 
-use crate::case::{Action, Direction, Impairments, LinkId, MAX_CARRIAGES, Packet};
+use crate::case::{Action, Direction, Impairments, LinkId, MAX_CARRIAGES, Merge, Packet};
 use crate::seed::Seed;
 
 use super::identity::Unit;
@@ -194,7 +194,7 @@ impl Fate {
             Action::Strip(_) | Action::Clamp(_) | Action::Split(_) | Action::Alter(_) => {
                 self.change(action, stage, names);
             }
-            Action::Mark | Action::Reset(_) => self.change(action, stage, names),
+            Action::Merge(_) | Action::Mark | Action::Reset(_) => self.change(action, stage, names),
         }
     }
 
@@ -202,6 +202,14 @@ impl Fate {
     pub fn is_rewritten(&self) -> bool {
         let refused = |change: &Change| change.action == Action::Refuse;
         self.changes.iter().flatten().any(|change| self.lost.is_none() || refused(change))
+    }
+
+    /// How it is to be merged with the next one, where it is.
+    pub fn merge(&self) -> Option<Merge> {
+        self.changes.iter().flatten().find_map(|change| match change.action {
+            Action::Merge(how) => Some(how),
+            _ => None,
+        })
     }
 
     /// What was decided by name, as explicit actions on the names of the packet.

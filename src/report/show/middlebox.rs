@@ -1,7 +1,7 @@
 //! What middleboxes do, in words.
 
 use super::phrase::{percent, size, time};
-use crate::case::{Action, Pick, Removal, Rule, Strip, TcpOption, Towards};
+use crate::case::{Action, Kept, Merge, Pick, Removal, Rule, Strip, TcpOption, Towards};
 
 /// A rule in words: `strips MP_CAPABLE from every SYN`, `drops the 3rd FIN`.
 pub fn rule(rule: &Rule) -> String {
@@ -45,6 +45,14 @@ pub fn action(action: Action, packet: &str) -> String {
         }
         Action::Clamp(mss) => format!("lowers the MSS of {packet} to {mss}"),
         Action::Split(at) => format!("splits {packet} behind byte {at}"),
+        Action::Merge(Merge { within, options }) => {
+            let whose = match options {
+                Kept::Same => " where both have the same options",
+                Kept::First => ", under the options of the first",
+                Kept::Second => ", under the options of the second",
+            };
+            format!("merges {packet} with the next one within {}{whose}", time(within))
+        }
         Action::Alter(at) => format!("alters byte {at} of {packet}"),
         Action::Mark => format!("marks {packet} with CE"),
         Action::Reset(Towards::Both) => format!("sends a RST both ways at {packet}"),
@@ -84,6 +92,9 @@ mod tests {
         let strip = Action::Strip(Strip { option: TcpOption::MpCapable, by: Removal::Nops });
         assert_eq!(rule(&Rule::always(Pick::Syn, strip)), "strips MP_CAPABLE from every SYN");
         assert_eq!(rule(&Rule::once(Pick::Fin, Action::Drop)), "drops the first FIN");
+        let merge = Action::Merge(Merge { within: std::time::Duration::from_millis(1), options: Kept::First });
+        let merged = "merges every segment with data with the next one within 1 ms, under the options of the first";
+        assert_eq!(rule(&Rule::always(Pick::Data(0), merge)), merged);
         let some = Rule { skip: 2, times: Some(3), chance: 0.5, ..Rule::always(Pick::Data(65_536), Action::Mark) };
         assert_eq!(rule(&some), "marks segment with data from 64 KiB on number 3 to 5 with CE in 50 %");
     }

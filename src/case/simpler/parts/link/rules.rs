@@ -4,7 +4,7 @@ use super::Way;
 use crate::case::simpler::parts::{MICROSECOND, nanos};
 use crate::case::simpler::steps::{Phase, Steps};
 use crate::case::simpler::weight::{PLAIN_MAXSEG, parts};
-use crate::case::{Action, Case, Impairments, Pick, Removal, Rule, Strip, Towards};
+use crate::case::{Action, Case, Impairments, Kept, Merge, Pick, Removal, Rule, Strip, Towards};
 
 /// Collects them.
 pub(super) fn steps(way: Way, impairments: &Impairments, steps: &mut Steps) {
@@ -75,6 +75,19 @@ fn action(place: Place, action: Action, steps: &mut Steps) {
         }
         Action::Split(at) => {
             steps.rounder(&field, at.into(), 0, set(|value| Action::Split(value as u32)));
+        }
+        Action::Merge(Merge { within, .. }) => {
+            let merge = move |case: &mut Case, edit: &dyn Fn(&mut Merge)| {
+                place.edit(case, |rule| {
+                    if let Action::Merge(merge) = &mut rule.action {
+                        edit(merge);
+                    }
+                });
+            };
+            steps.add(Phase::Kind, &field, move |case| merge(case, &|merge| merge.options = Kept::Same));
+            steps.rounder(&field, within.as_nanos() as u64, MICROSECOND, move |case, value| {
+                merge(case, &|merge| merge.within = nanos(value));
+            });
         }
         Action::Alter(at) => {
             steps.rounder(&field, at.into(), 0, set(|value| Action::Alter(value as u32)));
