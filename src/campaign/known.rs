@@ -50,6 +50,8 @@ const BUILT_IN: &[&str] = &[
     include_str!("../../cases/known/both-windows-stall-7.2.toml"),
     include_str!("../../cases/known/checksum-stall-6.18.toml"),
     include_str!("../../cases/known/checksum-stall-7.2.toml"),
+    include_str!("../../cases/known/data-fin-unheeded-6.18.toml"),
+    include_str!("../../cases/known/data-fin-unheeded-7.2.toml"),
     include_str!("../../cases/known/fallback-fin-stall-7.2.toml"),
     include_str!("../../cases/known/fallback-enotconn.toml"),
     include_str!("../../cases/known/fallback-handshake-enotconn-7.2.toml"),

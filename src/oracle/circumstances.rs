@@ -47,6 +47,7 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         (stalled && memory::shut_below_a_segment(run), "window below a segment, not scaled"),
         (stalled && memory::shut_by_out_of_order(run), "window shrunk behind what is out of order"),
         (stalled && memory::both_took_back(run), "both windows taken back"),
+        (stalled && heeds_no_data_fin(run), "DATA_FIN that came with old data"),
         (stalled && leaving::is_not_told(run), "data for a closed MPTCP socket"),
         (verdict.kind == Kind::Leak && leaving::holds_unread(run), "data for a closed MPTCP socket"),
     ];
@@ -98,6 +99,22 @@ fn keeps_all_back(run: &Run<'_>) -> bool {
     let mut subflows =
         sockets(run, "tcp").filter(|(host, socket)| *host == run.endpoint(side).host && open(socket)).peekable();
     run.story(side).sent > 0 && subflows.peek().is_some() && subflows.all(|(_, it)| detail(it, "bytes_sent") == 0)
+}
+
+/// Whether an end has taken all data that its peer has, old data among it, and does not heed the DATA_FIN behind it, which
+/// comes again and again.
+fn heeds_no_data_fin(run: &Run<'_>) -> bool {
+    let unacknowledged = |socket: &SocketState| {
+        let ends = matches!(socket.state.as_str(), "FIN-WAIT-1" | "CLOSING" | "LAST-ACK");
+        let last = detail(socket, "snd_una").wrapping_add(1) == detail(socket, "write_seq");
+        (ends && last && detail(socket, "retransmits") > 1).then(|| detail(socket, "snd_una"))
+    };
+    sockets(run, "mptcp").filter_map(|(_, socket)| unacknowledged(socket)).any(|end| {
+        sockets(run, "mptcp").any(|(host, peer)| {
+            let repeated = run.seen.hosts[&host].counters.get("MPTcpExt.DuplicateData");
+            peer.state != "LISTEN" && detail(peer, "rcv_nxt") == end && repeated.is_some_and(|times| *times > 0)
+        })
+    })
 }
 
 /// Whether the server took subflows in while another CPU could bring data over them.
@@ -192,6 +209,30 @@ mod tests {
         assert!(looks(1, 0).ends_with("(TCP Fast Open, not a byte sent)"), "{}", looks(1, 0));
         assert!(looks(1, 332).ends_with("(TCP Fast Open)"), "{}", looks(1, 332));
         assert!(!looks(0, 0).contains("not a byte"), "{}", looks(0, 0));
+    }
+
+    #[test]
+    fn a_data_fin_is_unheeded_where_it_is_next_comes_again_and_old_data_came() {
+        let looks = |next: u64, again: u64, old: i64| {
+            let mut case = Case::default();
+            case.server.host = crate::case::Host::Ns2;
+            let mut seen = healthy::observation(&case);
+            seen.end = End::Stalled { idle: Default::default() };
+            let socket = |state: &str, details: &[(&str, u64)]| SocketState {
+                protocol: "mptcp".into(),
+                state: state.into(),
+                details: details.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+                ..SocketState::default()
+            };
+            let ends = socket("FIN-WAIT-1", &[("snd_una", 9), ("write_seq", 10), ("retransmits", again)]);
+            seen.hosts.entry(case.client.host).or_default().stalled_sockets = vec![ends];
+            let peer = seen.hosts.entry(case.server.host).or_default();
+            peer.stalled_sockets = vec![socket("ESTAB", &[("rcv_nxt", next)])];
+            peer.counters.insert("MPTcpExt.DuplicateData".into(), old);
+            judge(&case, &seen).signature.contains("DATA_FIN that came with old data")
+        };
+        assert!(looks(9, 2, 1));
+        assert_eq!([looks(8, 2, 1), looks(9, 1, 1), looks(9, 2, 0)], [false; 3]);
     }
 
     #[test]
