@@ -24,7 +24,7 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         (falls_back(run), how(run)),
         (falls_back(run) && meets_middlebox(run), "middlebox against DSS"),
         (falls_back(run) && drops_behind(run), "NoDSSInWindow"),
-        (verdict.kind == Kind::Corrupt && joins_on_two_cpus(run), "subflows joined on two CPUs"),
+        (verdict.kind == Kind::Corrupt && joins_late(run), "subflows joined late"),
         (loses && fallen_back::overlaps(run), "segments that overlap"),
         (truncated && fallen_back::ends_at_once(run), "end sent at the fallback"),
         (truncated && fallen_back::closed_unread(run), "closed with bytes unread"),
@@ -117,9 +117,11 @@ fn heeds_no_data_fin(run: &Run<'_>) -> bool {
     })
 }
 
-/// Whether the server took subflows in while another CPU could bring data over them.
-fn joins_on_two_cpus(run: &Run<'_>) -> bool {
-    run.case.cpus > 1 && run.counter(Sender::Server, "MPTcpExt.MPJoinAckRx") > 0
+/// Whether the server may have taken subflows in only after data had come over them: on another CPU; or on the same, and
+/// then the mappings do not fit one another.
+fn joins_late(run: &Run<'_>) -> bool {
+    let counted = |name| run.counter(Sender::Server, name) > 0;
+    counted("MPTcpExt.MPJoinAckRx") && (run.case.cpus > 1 || counted("MPTcpExt.DSSNotMatching"))
 }
 
 /// Whether the server made its connection from a SYN cookie.
@@ -175,8 +177,8 @@ mod tests {
     }
 
     #[test]
-    fn subflows_and_two_cpus_explain_wrong_bytes_together() {
-        let looks = |cpus, joined| {
+    fn subflows_that_join_late_explain_wrong_bytes() {
+        let looks = |cpus, joined, unfit| {
             let mut case = Case { cpus, ..Case::default() };
             (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
             let mut seen = healthy::observation(&case);
@@ -184,10 +186,13 @@ mod tests {
             seen.server.mismatch = Some(Mismatch { kind, offset: 1, length: 1, expected: 9, received: 9, hex });
             let counters = &mut seen.hosts.entry(case.server.host).or_default().counters;
             counters.insert("MPTcpExt.MPJoinAckRx".into(), joined);
+            counters.insert("MPTcpExt.DSSNotMatching".into(), unfit);
             judge(&case, &seen).signature
         };
-        assert!(looks(2, 3).ends_with("(subflows joined on two CPUs)"), "{}", looks(2, 3));
-        assert_eq!((looks(1, 3), looks(2, 0)), (looks(1, 0), looks(1, 0)));
+        for late in [looks(2, 3, 0), looks(1, 3, 1)] {
+            assert!(late.ends_with("(subflows joined late)"), "{late}");
+        }
+        assert_eq!([looks(1, 3, 0), looks(2, 0, 0), looks(1, 0, 1)], [(); 3].map(|()| looks(1, 0, 0)));
     }
 
     #[test]
