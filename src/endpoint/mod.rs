@@ -174,6 +174,8 @@ impl Errand<'_> {
         story: &mut Story,
     ) -> Result<socket2::Socket, Interruption> {
         story.connected = true;
+        // How the round before was left says nothing of this one.
+        (story.left, story.unread) = (false, false);
         let seed = self.case.seed;
         let outgoing = StreamId { sender: self.side, connection: round.into() };
         let incoming = StreamId { sender: self.side.peer(), connection: round.into() };

@@ -38,6 +38,7 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
             (stalled || verdict.kind == Kind::Leak) && memory::full_of_unchecked(run),
             "DSS checksum, receive memory full",
         ),
+        (verdict.kind == Kind::Reset && memory::gave_up_out_of_order(run), "several subflows, receive memory full"),
         (verdict.kind == Kind::Reset && memory::gave_up_unchecked(run), "DSS checksum, receive memory full"),
         (stalled && memory::full_below_low_water(run), "SO_RCVLOWAT on MPTCP, receive memory full"),
         (

@@ -5,13 +5,14 @@
 use super::{BOTH, Run, budget};
 use crate::case::{Chunks, Host, Pattern, SocketOption, Sysctl};
 use crate::observation::{HostStory, SocketState};
+use crate::payload::Sender;
 
 /// A receive buffer up to here is small: one mapping of MPTCP, which is as long as the largest packet that TCP makes,
 /// need not fit in.
 const SMALL_BUFFER: u64 = 64 << 10;
 
-/// Segments shorter than this take several times the memory of what they carry.
-const SMALL_SEGMENT: u64 = 512;
+/// Segments up to here, TCP's default size, take several times the memory of what they carry.
+const SMALL_SEGMENT: u64 = 536;
 
 /// Whether data that ran ahead on one of several subflows has filled the memory that the data before it needs.
 ///
@@ -21,6 +22,25 @@ pub fn full_out_of_order(run: &Run<'_>) -> bool {
         let several = detail(socket, "subflows_total") > 1 || joined(run, host);
         several && is_full(socket) && is_scarce(run)
     })
+}
+
+/// Whether a connection with several subflows was given up, a minute after its sender had closed, because what ran ahead filled the
+/// memory: [`full_out_of_order`], in a case whose patience is longer than the kernel's.
+pub fn gave_up_out_of_order(run: &Run<'_>) -> bool {
+    BOTH.into_iter().any(|side| {
+        was_given_up(run, side)
+            && joined(run, run.endpoint(side).host)
+            && run.counter(side, "MPTcpExt.OFOQueue") > 0
+            && run.counter(side.peer(), "MPTcpExt.MPTCPRetrans") > 0
+            && is_scarce(run)
+    })
+}
+
+/// Whether a reader has lost its connection to a peer that was done, and whose kernel then ended it.
+fn was_given_up(run: &Run<'_>, side: Sender) -> bool {
+    let peer = side.peer();
+    let ended = run.counter(peer, "MPTcpExt.MPFastcloseTx") > 0;
+    run.story(side).error.is_some() && ended && run.story(peer).state == "done"
 }
 
 /// Whether the memory of a subflow is filled by a part of a mapping that cannot be passed on before all of it is there: its
@@ -38,12 +58,10 @@ pub fn full_of_unchecked(run: &Run<'_>) -> bool {
 /// did not fit into the memory of its subflow: [`full_of_unchecked`], in a case whose patience is longer than the kernel's.
 pub fn gave_up_unchecked(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
-        let (reader, peer) = (run.endpoint(side), side.peer());
-        run.story(side).mptcp.is_some_and(|state| state.checksum)
-            && run.story(side).error.is_some()
+        let reader = run.endpoint(side);
+        was_given_up(run, side)
+            && run.story(side).mptcp.is_some_and(|state| state.checksum)
             && run.counter(side, "TcpExt.TCPRcvQDrop") > 0
-            && run.counter(peer, "MPTcpExt.MPFastcloseTx") > 0
-            && run.story(peer).state == "done"
             && budget::receive_buffer(reader, &run.case.knobs(reader.host)) <= SMALL_BUFFER
     })
 }
@@ -147,10 +165,10 @@ fn joined(run: &Run<'_>, host: Host) -> bool {
 fn is_scarce(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
         let (from, to) = (run.endpoint(side), run.endpoint(side.peer()));
-        let short = from.options.maxseg.max(to.options.maxseg).is_some_and(|bytes| u64::from(bytes) < SMALL_SEGMENT);
+        let short = from.options.maxseg.max(to.options.maxseg).is_some_and(|bytes| u64::from(bytes) <= SMALL_SEGMENT);
         // What may wait unsent bounds each write, too.
         let sysctl = run.case.knobs(from.host).sysctls.get(&Sysctl::TcpNotsentLowat).copied();
-        let waits = from.options.notsent_lowat.or(sysctl).is_some_and(|bytes| u64::from(bytes) < SMALL_SEGMENT);
+        let waits = from.options.notsent_lowat.or(sysctl).is_some_and(|bytes| u64::from(bytes) <= SMALL_SEGMENT);
         let little = waits || writes_little(&from.write);
         budget::receive_buffer(to, &run.case.knobs(to.host)) <= SMALL_BUFFER || short || little
     })
@@ -164,7 +182,7 @@ fn writes_little(chunks: &Chunks) -> bool {
         Pattern::Uniform { min, .. } => u64::from(min),
         Pattern::PowersOfTwo { .. } | Pattern::Dribble { .. } => 1,
     };
-    least < SMALL_SEGMENT
+    least <= SMALL_SEGMENT
 }
 
 #[cfg(test)]
@@ -238,6 +256,27 @@ mod tests {
             seen.hosts.entry(host).or_default().counters.insert(counter.into(), 1);
         }
         assert_eq!(told(&judge(&case, &seen).signature), "DSS checksum, receive memory full");
+    }
+
+    #[test]
+    fn what_was_given_up_for_data_that_ran_ahead_is_told_where_memory_is_scarce() {
+        let looks = |maxseg, joined| {
+            let mut case = mptcp();
+            case.client.options.maxseg = Some(maxseg);
+            let mut seen = healthy::observation(&case);
+            seen.client.error =
+                Some(CallError { call: "recv".into(), errno: "ECONNRESET".into(), sent: 0, received: 0 });
+            let mut count = |host, name: &str, times| {
+                seen.hosts.entry(host).or_default().counters.insert(format!("MPTcpExt.{name}"), times);
+            };
+            count(Host::Ns1, "MPJoinSynAckRx", joined);
+            count(Host::Ns1, "OFOQueue", 9);
+            count(Host::Ns2, "MPFastcloseTx", 1);
+            count(Host::Ns2, "MPTCPRetrans", 1);
+            told(&judge(&case, &seen).signature).to_owned()
+        };
+        assert_eq!(looks(536, 1), "several subflows, receive memory full");
+        assert_eq!([looks(1460, 1), looks(536, 0)], ["", ""]);
     }
 
     #[test]
