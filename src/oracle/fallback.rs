@@ -18,7 +18,7 @@ const SIGNS: [&str; 9] = [
 
 /// Looks at both ends of a connection that had to be MPTCP.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
-    if run.expected.may_become_tcp || too_slow(run) {
+    if run.expected.may_become_tcp || too_slow(run) || closed_at_once(run) {
         return None;
     }
     BOTH.into_iter()
@@ -29,6 +29,13 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
 /// Whether the machine was so slow that SYNs were sent again: the third one no longer asks for MPTCP.
 pub fn too_slow(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| run.counter(side, "TcpExt.TCPSynRetrans") > 0)
+}
+
+/// Whether an endpoint left with MP_FASTCLOSE before it had sent anything else: its peer, to which the handshake is not confirmed, takes
+/// the packet for one of TCP (check_fully_established(), net/mptcp/options.c).
+fn closed_at_once(run: &Run<'_>) -> bool {
+    let Some(leave) = run.case.ending.leave else { return false };
+    run.story(leave.by).sent == 0 && run.counter(leave.by, "MPTcpExt.MPFastcloseTx") > 0
 }
 
 /// Whether the connection was TCP before any data could be checked.
@@ -60,9 +67,10 @@ fn counted(run: &Run<'_>, side: Sender) -> Option<Verdict> {
 
 #[cfg(test)]
 mod tests {
-    use crate::case::{Case, Host, Impairments, LinkId, Loss, Protocol};
+    use crate::case::{Case, Host, Impairments, Leave, LinkId, Loss, Manner, Protocol};
     use crate::observation::{MptcpState, Observation};
     use crate::oracle::{healthy, judge};
+    use crate::payload::Sender;
 
     fn mptcp() -> Case {
         let mut case = Case::default();
@@ -99,6 +107,22 @@ mod tests {
             seen.hosts.entry(Host::Ns2).or_default().counters.insert("MPTcpExt.MPCapableFallbackACK".into(), 1);
         };
         assert_eq!(judged(&mptcp(), counted), "UnexpectedFallback: server MPTcpExt.MPCapableFallbackACK");
+    }
+
+    #[test]
+    fn an_endpoint_that_closes_at_once_with_a_reset_explains_it() {
+        let judged = |sent, closed| {
+            let mut case = mptcp();
+            (case.client.payload, case.server.payload) = (0, 0);
+            case.ending.leave = Some(Leave { by: Sender::Server, how: Manner::Linger, sent: 0, received: 0 });
+            let change = |seen: &mut Observation| {
+                fallen_back(seen);
+                (seen.server.left, seen.server.sent) = (true, sent);
+                seen.hosts.entry(Host::Ns2).or_default().counters.insert("MPTcpExt.MPFastcloseTx".into(), closed);
+            };
+            judged(&case, change).starts_with("UnexpectedFallback")
+        };
+        assert_eq!([judged(0, 1), judged(0, 0), judged(1, 1)], [false, true, true]);
     }
 
     #[test]

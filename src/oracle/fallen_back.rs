@@ -2,6 +2,7 @@
 //! stories can tell it: docs/findings has the packets and the source of each.
 
 use super::{BOTH, Run};
+use crate::observation::MptcpState;
 use crate::payload::Sender;
 
 /// What a fallback at the beginning of a stream counts as.
@@ -17,15 +18,17 @@ pub fn overlaps(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| has_fallen_back(run, side) && TWICE.iter().any(|name| run.counter(side, name) > 0))
 }
 
-/// Whether a sender had shut down when it fell back at the beginning of its stream, as its own kernel counts or its peer's:
-/// its FIN leaves at once, whatever of the stream was not yet handed to TCP. That is what the peer's first window did not
+/// Whether a sender had shut down, or closed, when it fell back at the beginning of its stream, as its own kernel counts or its
+/// peer's: its FIN leaves at once, whatever of the stream was not yet handed to TCP. That is what the peer's first window did not
 /// hold.
 pub fn ends_at_once(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
         let (sender, reader) = (run.story(side), run.story(side.peer()));
-        has_fallen_back(run, side)
+        // One that has closed may fall back later.
+        let falls_back = |state: MptcpState| state.fallback || sender.left && !state.remote_key;
+        sender.mptcp.is_some_and(falls_back)
             && BEGINNINGS.iter().any(|name| BOTH.into_iter().any(|end| run.counter(end, name) > 0))
-            && sender.shut_down
+            && (sender.shut_down || sender.left)
             && reader.end_of_stream
             && reader.received < sender.sent
             && reader.received <= FIRST_WINDOW
@@ -107,6 +110,21 @@ mod tests {
         assert!(looks(70_000, 64_260, fallback).ends_with("(fallen back to a TCP peer, end sent at the fallback)"));
         assert!(!looks(70_000, 64_260, "MPTcpExt.DssFallback").contains("end sent"));
         assert!(!looks(90_000, 80_000, fallback).contains("end sent"));
+    }
+
+    #[test]
+    fn an_end_too_early_is_told_of_one_that_closed_before_it_fell_back() {
+        let looks = |left| {
+            let (mut case, mut seen) = fallen_back(20);
+            case.server.protocol = Protocol::Mptcp;
+            seen.server.mptcp = Some(MptcpState::default());
+            (seen.server.left, seen.server.shut_down) = (left, false);
+            (seen.client.received, seen.client.mismatch) = (0, short(20, 0));
+            count(&case, &mut seen, "MPTcpExt.MPCapableFallbackACK");
+            judge(&case, &seen).signature
+        };
+        assert!(looks(true).contains("end sent at the fallback"), "{}", looks(true));
+        assert!(!looks(false).contains("end sent at the fallback"), "{}", looks(false));
     }
 
     #[test]
