@@ -2,12 +2,15 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::asking::sure;
 use whitewater::case::{
-    Address, Case, Change, Family, Host, Io, Leave, LinkId, Manner, Pattern, Protocol, Rate, Receiving, Rounds,
-    Sending, SocketOption, Sysctl, Way,
+    Action, Address, Case, Change, Family, First, Host, Io, Leave, LinkId, Manner, Pattern, Pick, PmEndpoint, Protocol,
+    Rate, Receiving, Rounds, Rule, Sending, SocketOption, Sysctl, Topology, Way,
 };
 use whitewater::observation::Observation;
+use whitewater::oracle::{Kind, judge};
 use whitewater::payload::Sender;
 use whitewater::seed::Seed;
 
@@ -227,4 +230,89 @@ fn who_waits_for_many_bytes_is_woken_less_often() {
             });
         }
     }
+}
+
+/// A hundred bytes each millisecond from the client, which an acknowledgement takes ten to answer.
+fn dripping(protocol: Protocol) -> Case {
+    let mut case = case(protocol, protocol, 0);
+    case.client.payload = 20_000;
+    case.client.write.pattern = Pattern::Bursts { chunk: 100, every: 100, rest: Duration::from_millis(1) };
+    case.links.entry(LinkId::Ns1Ns2).or_default().backward.delay = Duration::from_millis(10);
+    case
+}
+
+/// What `count` says of the runs of these cases, in every world.
+fn compare<const N: usize>(cases: &[Case; N], count: impl Fn(&Observation) -> i64, check: impl Fn([i64; N])) {
+    for world in common::worlds() {
+        sure(world, || {
+            check(cases.each_ref().map(|case| {
+                assert_eq!(case.validate(), Ok(()));
+                let seen = world.run(case, &|_| None).expect("the case runs");
+                assert_eq!(judge(case, &seen).kind, Kind::Pass, "{seen:#?}");
+                assert!(
+                    seen.client.mptcp.is_none_or(|state| !state.fallback) && seen.client.refused_options.is_empty()
+                );
+                count(&seen)
+            }));
+        });
+    }
+}
+
+#[test]
+fn small_writes_leave_at_once_or_wait_for_an_answer_or_for_a_full_segment() {
+    for protocol in BOTH {
+        let with = |nodelay, cork| {
+            let mut case = dripping(protocol);
+            (case.client.options.nodelay, case.client.options.cork) = (nodelay, cork);
+            case
+        };
+        let cases = [with(true, false), with(false, false), with(true, true)];
+        let segments = |seen: &Observation| counter(seen, Host::Ns1, "TcpExt.TCPOrigDataSent");
+        compare(&cases, segments, |[at_once, nagled, corked]| {
+            assert!(at_once >= 200, "{protocol}: {at_once} segments of 200 writes with TCP_NODELAY");
+            assert!(nagled < at_once / 4, "{protocol}: {nagled} segments without TCP_NODELAY, {at_once} with it");
+            assert!(corked < at_once / 4, "{protocol}: {corked} segments with TCP_CORK, {at_once} without");
+        });
+    }
+}
+
+#[test]
+fn who_may_leave_little_unsent_writes_in_small_pieces() {
+    let with = |lowest| {
+        let mut case = case(Protocol::Mptcp, Protocol::Mptcp, 0);
+        case.client.payload = 200_000;
+        case.client.io.send = Sending::Gather;
+        case.client.options.notsent_lowat = lowest;
+        case.links.entry(LinkId::Ns1Ns2).or_default().forward.rate = Some(Rate { kbit: 10_000, queue: 1000 });
+        case
+    };
+    let writes = |seen: &Observation| seen.client.calls.get("sendmsg").map_or(0, |calls| *calls as i64);
+    compare(&[with(None), with(Some(4096))], writes, |[free, bound]| {
+        assert!(bound > 2 * free, "{free} writes, {bound} with TCP_NOTSENT_LOWAT");
+    });
+}
+
+#[test]
+fn the_mark_of_a_socket_is_that_of_its_subflows() {
+    let mut case = Case { topology: Topology::Parallel(2), ..case(Protocol::Mptcp, Protocol::Mptcp, 0) };
+    case.client.payload = 400_000;
+    case.client.options.extra = [(SocketOption::SoMark, 7)].into();
+    case.hosts.entry(Host::Ns1).or_default().pm.endpoints =
+        vec![PmEndpoint { subflow: true, ..PmEndpoint::on(LinkId::Path2) }];
+    for way in [LinkId::Path1, LinkId::Path2] {
+        case.links.entry(way).or_default().forward.rate = Some(Rate { kbit: 10_000, queue: 1000 });
+    }
+    // A server that shuts down at once is joined no more.
+    case.ending.first = First::Client;
+    // Who was sent a wrong byte keeps what its sockets were.
+    case.server.payload = 100;
+    let alter = Rule::once(Pick::Data(0), Action::Alter(10));
+    for way in [LinkId::Path1, LinkId::Path2] {
+        case.links.entry(way).or_default().backward.rules = vec![alter.clone()];
+    }
+    common::seen_everywhere(&case, |seen| {
+        let subflows = seen.client.sockets.iter().filter(|socket| socket.details.contains_key("mptcp_subflow"));
+        let marks: Vec<_> = subflows.map(|socket| socket.details.get("mark")).collect();
+        assert!(marks.len() == 2 && marks.iter().all(|mark| *mark == Some(&7)), "{:#?}", seen.client.sockets);
+    });
 }

@@ -9,7 +9,7 @@ use whitewater::case::{
     Action, Case, Direction, Event, Family, First, Happening, Host, Impairments, Leave, Link, LinkId, Manner, Moment,
     PathManager, Pick, PmEndpoint, Protocol, Rate, Removal, Rounds, Rule, Strip, TcpOption, Topology, Towards,
 };
-use whitewater::observation::{HostStory, Observation, PmEventKind};
+use whitewater::observation::{HostStory, Observation, PmEvent, PmEventKind};
 use whitewater::payload::Sender;
 
 /// The payload of a scenario's client: about half a second on two slow paths.
@@ -362,5 +362,83 @@ fn a_path_manager_in_user_space_takes_back_and_destroys_and_prefers() {
             assert!(before > PAYLOAD / 20, "{:?}", seen.events);
             assert!(forward(seen, link) - before < PAYLOAD / 5, "{what:?} {:?} {:?}", seen.events, seen.links);
         });
+    }
+}
+
+#[test]
+fn a_path_manager_in_user_space_listens_where_it_announces_a_port() {
+    let signal = PmEndpoint { signal: true, port: Some(10_100), ..PmEndpoint::on(LinkId::Path2) };
+    for family in Family::ALL {
+        let mut case = Case { family, ..in_user_space(Host::Ns2, signal) };
+        // An IPv6 address with a port has no room beside timestamps, which older kernels do not leave out for it.
+        case.hosts.entry(Host::Ns2).or_default().timestamps = family != Family::V6;
+        common::passes_everywhere(&case, |seen| {
+            let joins = ["MPJoinAckRx", "MPJoinPortAckRx"].map(|name| counter(seen, Host::Ns2, name));
+            assert_eq!(joins, [1, 1], "{family}: {:?}", seen.hosts);
+            assert!(forward(seen, LinkId::Path2) > PAYLOAD / 5, "{family}: {:?}", seen.links);
+        });
+    }
+}
+
+#[test]
+fn a_connection_over_ipv6_is_joined_over_ipv4_and_the_other_way_round() {
+    let signal = PmEndpoint { signal: true, other_family: true, ..PmEndpoint::on(LinkId::Path2) };
+    let subflow = PmEndpoint { other_family: true, ..joining() };
+    let cases = [two_paths(Topology::Parallel(2), signal), in_user_space(Host::Ns1, subflow)];
+    for (family, v6) in [(Family::V6, true), (Family::V4Mapped, false)] {
+        for case in &cases {
+            common::passes_everywhere(&Case { family, ..case.clone() }, |seen| {
+                let first =
+                    seen.hosts[&Host::Ns1].pm_events.iter().find(|event| event.kind == PmEventKind::Established);
+                let joined = |event: &&PmEvent| event.kind == PmEventKind::SubflowEstablished;
+                let joined = seen.hosts[&Host::Ns1].pm_events.iter().find(joined);
+                let is_v6 = |event: Option<&PmEvent>| {
+                    event.and_then(|event| event.local).map(|local| local.ip().to_canonical().is_ipv6())
+                };
+                assert_eq!((is_v6(first), is_v6(joined)), (Some(v6), Some(!v6)), "{family}: {:?}", seen.hosts);
+                assert!(forward(seen, LinkId::Path2) > PAYLOAD / 5, "{family}: {:?}", seen.links);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_server_that_listens_on_one_address_is_joined_there_alone() {
+    let signal = PmEndpoint { signal: true, ..PmEndpoint::on(LinkId::Path2) };
+    for (endpoint, joins) in [(joining(), 1), (signal, 0)] {
+        for family in Family::ALL {
+            let case = Case { bound: true, family, ..two_paths(Topology::Parallel(2), endpoint) };
+            common::passes_everywhere(&case, |seen| {
+                let asked = counter(seen, Host::Ns1, "MPJoinSynTx");
+                assert_eq!((asked, counter(seen, Host::Ns2, "MPJoinAckRx")), (1, joins), "{family}: {:?}", seen.hosts);
+            });
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_takes_the_place_of_the_implicit_one() {
+    let signal = PmEndpoint { signal: true, ..PmEndpoint::on(LinkId::Path2) };
+    let mut case = two_paths(Topology::Parallel(2), signal);
+    // The kernel has made an endpoint by itself for the address that the client has joined from.
+    let what = Happening::Add { host: Host::Ns1, endpoint: signal };
+    case.events = vec![Event { when: Moment::Client(PAYLOAD / 4), what }];
+    common::passes_everywhere(&case, |seen| {
+        let told = (counter(seen, Host::Ns1, "AddAddrTx"), counter(seen, Host::Ns2, "AddAddr"));
+        assert_eq!((counter(seen, Host::Ns2, "MPJoinAckRx"), told), (1, (1, 1)), "{:?}", seen.hosts);
+    });
+}
+
+#[test]
+fn a_scheduler_is_set_and_one_that_the_kernel_lacks_is_named() {
+    let scheduled = |name: &str| {
+        let mut case = two_paths(Topology::Parallel(2), joining());
+        case.hosts.entry(Host::Ns1).or_default().scheduler = Some(name.to_owned());
+        case
+    };
+    common::passes_everywhere(&scheduled("default"), |seen| assert_eq!(counter(seen, Host::Ns2, "MPJoinAckRx"), 1));
+    for world in common::worlds() {
+        let told = world.run(&scheduled("round-about"), &|_| None).expect_err("no kernel has it").to_string();
+        assert!(told.contains("net.mptcp.scheduler") && told.contains("round-about"), "{told}");
     }
 }

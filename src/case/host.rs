@@ -65,6 +65,10 @@ pub struct Knobs {
     /// `net.mptcp.allow_join_initial_addr_port`: whether the peer may join at the address of the first subflow.
     #[serde(skip_serializing_if = "is_true")]
     pub join_initial: bool,
+    /// `net.mptcp.scheduler`: who decides which subflow sends. A kernel has `default` alone, unless a BPF program brings
+    /// another one; where it has none of this name, the case cannot be run.
+    #[serde(skip_serializing_if = "is_default")]
+    pub scheduler: Option<String>,
     /// What the path manager is told.
     #[serde(skip_serializing_if = "is_default")]
     pub pm: PathManager,
@@ -93,6 +97,7 @@ impl Default for Knobs {
             stale_loss_cnt: None,
             add_addr_timeout: None,
             join_initial: true,
+            scheduler: None,
             pm: PathManager::default(),
             sysctls: BTreeMap::new(),
         }

@@ -63,6 +63,9 @@ pub struct Case {
     pub family: Family,
     /// Which of the server's addresses the client connects to.
     pub address: Address,
+    /// Whether the server listens on that address alone, instead of on every one of its host's: nobody joins at another.
+    #[serde(skip_serializing_if = "is_default")]
+    pub bound: bool,
     /// How many connects are refused, because nobody listens yet, before the one that counts.
     pub refusals: u8,
     /// On how many CPUs the case runs, 1 or 2. On one, nothing overtakes unless a link says so; on two, veth itself
@@ -100,6 +103,7 @@ impl Default for Case {
             topology: Topology::default(),
             family: Family::V4,
             address: Address::Near,
+            bound: false,
             refusals: 0,
             cpus: 1,
             ending: Ending::default(),

@@ -113,7 +113,7 @@ impl PathManager {
     }
 }
 
-/// An endpoint of the path manager: the host's address on a link, in the family of the connection.
+/// An endpoint of the path manager: the host's address on a link, in the family of the connection on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PmEndpoint {
@@ -134,7 +134,11 @@ pub struct PmEndpoint {
     /// Use it for subflows to announced addresses (Linux 6.18 and later).
     #[serde(default, skip_serializing_if = "is_default")]
     pub laminar: bool,
-    /// The port that is announced with it, and listened on.
+    /// Its address is of the other family: IPv6 where the connection is IPv4 on the wire, and the other way round. Only IPv6
+    /// sockets can do both.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub other_family: bool,
+    /// The port that is announced with it, and listened on: by the path manager, whoever that is.
     #[serde(default, skip_serializing_if = "is_default")]
     pub port: Option<u16>,
     /// Its address identifier (1 to 255); the kernel chooses one where there is none.
@@ -152,6 +156,7 @@ impl PmEndpoint {
             backup: false,
             fullmesh: false,
             laminar: false,
+            other_family: false,
             port: None,
             id: None,
         }

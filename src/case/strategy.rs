@@ -286,6 +286,7 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         case.cpus = 2;
     }
     if on(Group::Refusals) {
+        case.bound = Draw::new(seed, "bound").chance(0.3) && case.address != Address::Beyond;
         case.refusals = Draw::new(seed, "refusals").pick(&[1, 1, 1, 2, 3]);
     }
     if on(Group::Ending) {

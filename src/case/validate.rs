@@ -10,8 +10,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{
-    Action, Address, Case, Chunks, Direction, Endpoint, FORMAT, Happening, Host, Impairments, Jitter, Knobs, LinkId,
-    Loss, MAX_CARRIAGES, MAX_PATHS, Merge, Moment, PathManager, Pattern, PmEndpoint, Rule, SocketOptions, Topology,
+    Action, Address, Case, Chunks, Direction, Endpoint, FORMAT, Family, Happening, Host, Impairments, Jitter, Knobs,
+    LinkId, Loss, MAX_CARRIAGES, MAX_PATHS, Merge, Moment, PathManager, Pattern, PmEndpoint, Rule, SocketOptions,
+    Topology,
 };
 
 /// The most bytes of one direction: 1 GiB.
@@ -56,6 +57,8 @@ pub const MAX_PM_LIMIT: u8 = 8;
 pub const MAX_EVENTS: usize = 64;
 /// The most endpoints of a path manager.
 pub const MAX_PM_ENDPOINTS: usize = 8;
+/// How long the name of a scheduler is, with a zero at its end (MPTCP_SCHED_NAME_MAX, include/net/mptcp.h).
+const SCHEDULER_NAME: usize = 16;
 /// The most rules of one direction of a link.
 pub const MAX_RULES: usize = 16;
 /// The most packets that a rule passes over, or acts on where it is counted.
@@ -138,10 +141,21 @@ impl Check {
         self.must(case.address != Address::Beyond || case.beyond().is_some(), "address", || {
             format!("is beyond: {} must be on the way from {} to another host", case.server.host, case.client.host)
         });
+        for (host, knobs) in &case.hosts {
+            let Some(name) = &knobs.scheduler else { continue };
+            let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+            let fits = (1..SCHEDULER_NAME).contains(&name.len()) && name.chars().all(plain);
+            self.must(fits, &format!("hosts.{host}.scheduler"), || {
+                format!("is {name:?}: must be 1 to {} letters, digits, - _ .", SCHEDULER_NAME - 1)
+            });
+        }
+        self.must(!case.bound || case.address != Address::Beyond, "bound", || {
+            "must not be with the address of another host: a server that stands in for that listens on all".to_owned()
+        });
         self.events(case);
         for (host, knobs) in &case.hosts {
             self.knobs(&format!("hosts.{host}"), knobs);
-            self.path_manager(&format!("hosts.{host}.pm"), *host, &knobs.pm, case.topology);
+            self.path_manager(&format!("hosts.{host}.pm"), *host, &knobs.pm, case);
         }
         for (id, link) in &case.links {
             self.must(case.topology.links().contains(id), &format!("links.{id}"), || {
@@ -181,7 +195,7 @@ impl Check {
             }
             self.happening(&format!("{at}.do"), case, &event.what);
             if let Happening::Add { host, endpoint } = event.what {
-                self.pm_endpoint(&format!("{at}.do.add.endpoint"), host, &endpoint, case.topology);
+                self.pm_endpoint(&format!("{at}.do.add.endpoint"), host, &endpoint, case);
             }
         }
     }
@@ -226,7 +240,7 @@ impl Check {
         }
     }
 
-    fn path_manager(&mut self, at: &str, host: Host, pm: &PathManager, topology: Topology) {
+    fn path_manager(&mut self, at: &str, host: Host, pm: &PathManager, case: &Case) {
         for (name, limit) in [("subflows", pm.subflows), ("accepted", pm.accepted)] {
             if let Some(limit) = limit {
                 self.within(&format!("{at}.{name}"), limit, 0..=MAX_PM_LIMIT);
@@ -235,7 +249,7 @@ impl Check {
         self.count(&format!("{at}.endpoints"), pm.endpoints.len(), MAX_PM_ENDPOINTS);
         for (nth, endpoint) in pm.endpoints.iter().enumerate() {
             let at = format!("{at}.endpoints.{nth}");
-            self.pm_endpoint(&at, host, endpoint, topology);
+            self.pm_endpoint(&at, host, endpoint, case);
             let others = &pm.endpoints[..nth];
             let once = others.iter().all(|other| other.link != endpoint.link);
             self.must(once, &format!("{at}.link"), || "is that of an endpoint before it".to_owned());
@@ -245,10 +259,13 @@ impl Check {
     }
 
     /// What the kernel takes: net/mptcp/pm_kernel.c, mptcp_pm_nl_add_addr_doit.
-    fn pm_endpoint(&mut self, at: &str, host: Host, endpoint: &PmEndpoint, topology: Topology) {
-        let PmEndpoint { link, signal, subflow, fullmesh, port, id, .. } = *endpoint;
-        let ours = topology.links().contains(&link) && (link.left() == host || link.right() == host);
+    fn pm_endpoint(&mut self, at: &str, host: Host, endpoint: &PmEndpoint, case: &Case) {
+        let PmEndpoint { link, signal, subflow, fullmesh, other_family, port, id, .. } = *endpoint;
+        let ours = case.topology.links().contains(&link) && (link.left() == host || link.right() == host);
         self.must(ours, &format!("{at}.link"), || format!("is {link}: {host} is not at that link of this topology"));
+        self.must(!other_family || case.family != Family::V4, &format!("{at}.other_family"), || {
+            "needs IPv6 sockets, which take IPv4 as well: family v6 or v4mapped".to_owned()
+        });
         self.must(!(signal && fullmesh), &format!("{at}.fullmesh"), || "must not be with signal".to_owned());
         if let Some(port) = port {
             self.within(&format!("{at}.port"), port, 1..=u16::MAX);

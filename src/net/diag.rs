@@ -24,6 +24,7 @@ const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const INET_DIAG_REQ_PROTOCOL: u16 = 3;
 const INET_DIAG_INFO: u16 = 2;
 const INET_DIAG_SKMEMINFO: u16 = 7;
+const INET_DIAG_MARK: u16 = 15;
 const INET_DIAG_ULP_INFO: u16 = 19;
 const INET_ULP_INFO_NAME: u16 = 1;
 const NLMSG_ERROR: u16 = 2;
@@ -130,6 +131,9 @@ fn socket_state(protocol: &str, body: &[u8]) -> Option<SocketState> {
             INET_DIAG_INFO if protocol == "mptcp" => info::read(&info::MPTCP, attribute.value(), &mut details),
             INET_DIAG_INFO => info::read(&info::TCP, attribute.value(), &mut details),
             INET_DIAG_SKMEMINFO => info::read(&info::MEMORY, attribute.value(), &mut details),
+            INET_DIAG_MARK if number(attribute.value(), 0, 4) != 0 => {
+                details.insert("mark".into(), number(attribute.value(), 0, 4));
+            }
             INET_DIAG_ULP_INFO if is_mptcp_subflow(attribute.value()) => {
                 details.insert("mptcp_subflow".into(), 1);
             }

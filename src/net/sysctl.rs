@@ -27,5 +27,9 @@ pub fn set(key: &str, value: &str) -> Result<(), NetError> {
 fn failed(verb: &str, key: &str, error: io::Error) -> NetError {
     let missing = error.kind() == io::ErrorKind::NotFound;
     let failure = NetError::new(format!("{verb} sysctl {key}"), error);
-    if missing { failure.way_out("this kernel has no such setting here: its configuration or age") } else { failure }
+    if missing {
+        failure.way_out("this kernel has no such setting here, or nothing of that name: its configuration or age")
+    } else {
+        failure
+    }
 }

@@ -67,10 +67,11 @@ fn asks(case: &Case) -> bool {
     let [client, server] = [&case.client, &case.server].map(|endpoint| case.knobs(endpoint.host));
     let first = case.topology.ways().first();
     let elsewhere = |endpoint: &&PmEndpoint| Some(&endpoint.link) != first;
-    let by_client =
-        client.pm.endpoints.iter().filter(elsewhere).any(|endpoint| endpoint.subflow) && server.join_initial;
-    let announced =
-        server.pm.endpoints.iter().filter(elsewhere).any(|endpoint| endpoint.signal && endpoint.port.is_none());
+    // Of the other family there may be no address at the other end to join.
+    let usual = |endpoint: &&PmEndpoint| elsewhere(endpoint) && !endpoint.other_family;
+    let by_client = client.pm.endpoints.iter().filter(usual).any(|endpoint| endpoint.subflow) && server.join_initial;
+    let announced = server.pm.endpoints.iter().filter(usual).any(|endpoint| endpoint.signal && endpoint.port.is_none())
+        && !case.bound;
     // Announcing without an answer, and limits, are the only other ways not to join.
     let allowed = client.pm.subflow_limit() > 0 && server.pm.subflow_limit() > 0;
     let cookies = server.syncookies == Syncookies::Always;

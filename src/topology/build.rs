@@ -52,7 +52,7 @@ impl Topology {
 
     /// Runs the path managers of user space that the case has until `stop` can be read.
     pub fn manage_paths(&self, case: &Case, stop: BorrowedFd<'_>) -> Result<(), NetError> {
-        userspace::manage(case, &self.path_managers, &self.ears, stop)
+        userspace::manage(case, &self.namespaces, &self.path_managers, &self.ears, stop)
     }
 
     /// What the kernel has told of the connections of `host`, where it was listened to.

@@ -29,6 +29,11 @@ impl Side {
         }
     }
 
+    /// The end of `link` at which `host` is.
+    pub(super) fn of(host: Host, link: LinkId) -> Side {
+        if link.left() == host { Side::Left } else { Side::Right }
+    }
+
     /// The host at this end of `link`.
     pub fn host(self, link: LinkId) -> Host {
         match self {
@@ -156,9 +161,11 @@ pub(super) fn diverted(case: &Case) -> Option<IpAddr> {
     (case.address == Address::Beyond).then(|| connect_target(case).to_canonical())
 }
 
-/// The address that the server of `case` listens on: every one of its host's, in the family of its socket.
+/// The address that the server of `case` listens on: every one of its host's, in the family of its socket, or the one that is
+/// connected to.
 pub fn listen_address(case: &Case) -> IpAddr {
     match case.family {
+        _ if case.bound => connect_target(case),
         Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
         Family::V6 | Family::V4Mapped => Ipv6Addr::UNSPECIFIED.into(),
     }

@@ -65,7 +65,16 @@ pub(super) fn happen(case: &Case, managers: &PathManagers, ears: &Ears, what: &H
     // The endpoint as the case or an event brought it about: its identifier tells the kernel which it is.
     let known = || case.pm_endpoints(host).find(|endpoint| Some(endpoint.link) == what.link());
     let result = match *what {
-        Happening::Add { endpoint, .. } => manager.add(&in_kernel(case, host, &endpoint)),
+        Happening::Add { endpoint, .. } => {
+            let wanted = in_kernel(case, host, &endpoint);
+            match manager.add(&wanted) {
+                // The kernel has one of its own for this address (implicit), whose place one without identifier takes.
+                Err(error) if error.errno() == Some(Errno::EINVAL) && endpoint.id.is_none() => {
+                    manager.add(&Endpoint { id: None, ..wanted })
+                }
+                other => other,
+            }
+        }
         Happening::Remove { link, .. } => match known() {
             Some(endpoint) => manager.remove(&in_kernel(case, host, &endpoint)),
             None if case.topology.ways().first() == Some(&link) => {
@@ -121,7 +130,7 @@ pub(super) fn up(case: &Case, link: LinkId) -> Vec<Request> {
 
 /// An endpoint of a case as the kernel is told of it: with an identifier, by which it can be removed again.
 pub(super) fn in_kernel(case: &Case, host: Host, endpoint: &PmEndpoint) -> Endpoint {
-    let PmEndpoint { link, signal, subflow, backup, fullmesh, laminar, port, .. } = *endpoint;
+    let PmEndpoint { link, signal, subflow, backup, fullmesh, laminar, other_family, port, .. } = *endpoint;
     let flags = [
         (signal, flag::SIGNAL),
         (subflow, flag::SUBFLOW),
@@ -130,7 +139,8 @@ pub(super) fn in_kernel(case: &Case, host: Host, endpoint: &PmEndpoint) -> Endpo
         (laminar, flag::LAMINAR),
     ];
     let flags = flags.into_iter().filter(|(on, _)| *on).fold(0, |all, (_, flag)| all | flag);
-    Endpoint { address: own_address(case, host, link), port, id: Some(identifier(case, host, endpoint)), flags }
+    let address = address_on(link, Side::of(host, link), is_v6(case) != other_family);
+    Endpoint { address, port, id: Some(identifier(case, host, endpoint)), flags }
 }
 
 /// The identifier of an endpoint: its own, or the place of its link from 1, moved out of the way of the others'.
@@ -148,13 +158,14 @@ fn link_number(link: LinkId) -> u8 {
     link.index() as u8 + 1
 }
 
-/// The address of `host` on `link`, in the family of the connection on the wire.
-pub(super) fn own_address(case: &Case, host: Host, link: LinkId) -> IpAddr {
-    let side = if link.left() == host { Side::Left } else { Side::Right };
-    match case.family {
-        Family::V4 | Family::V4Mapped => layout::v4(link, side).into(),
-        Family::V6 => layout::v6(link, side).into(),
-    }
+/// Whether a connection is IPv6 on the wire.
+pub(super) fn is_v6(case: &Case) -> bool {
+    case.family == Family::V6
+}
+
+/// An address at an end of a link.
+pub(super) fn address_on(link: LinkId, side: Side, v6: bool) -> IpAddr {
+    if v6 { layout::v6(link, side).into() } else { layout::v4(link, side).into() }
 }
 
 #[cfg(test)]

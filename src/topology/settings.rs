@@ -16,6 +16,9 @@ const FORWARDING: [(&str, &str); 3] =
 /// What keeps a wire's namespace from looking into the frames that pass.
 const DEAF: [(&str, &str); 1] = [("net.ipv6.conf.default.disable_ipv6", "1")];
 
+/// The setting whose values are names of what the kernel may not have.
+pub(super) const SCHEDULER: &str = "net.mptcp.scheduler";
+
 /// A key and its value.
 pub(super) type Setting = (&'static str, Cow<'static, str>);
 
@@ -69,6 +72,7 @@ fn knobs(knobs: &Knobs) -> Vec<Setting> {
     if knobs.pm.userspace {
         settings.push(("net.mptcp.pm_type", "1".into()));
     }
+    settings.extend(knobs.scheduler.clone().map(|name| (SCHEDULER, name.into())));
     settings.extend(knobs.sysctls.iter().map(|(sysctl, value)| (sysctl.key(), value.to_string().into())));
     settings
 }
@@ -92,6 +96,7 @@ mod tests {
             stale_loss_cnt: Some(2),
             add_addr_timeout: Some(1),
             join_initial: false,
+            scheduler: Some("default".to_owned()),
             pm: PathManager { userspace: true, ..PathManager::default() },
             sysctls: [(Sysctl::TcpEcn, 1)].into(),
         };
@@ -107,6 +112,7 @@ mod tests {
             ("net.mptcp.add_addr_timeout", "1"),
             ("net.ipv4.tcp_syncookies", "2"),
             ("net.mptcp.pm_type", "1"),
+            ("net.mptcp.scheduler", "default"),
             ("net.ipv4.tcp_ecn", "1"),
         ];
         assert_eq!(knobs(&all), expected.map(|(key, value)| (key, value.into())));

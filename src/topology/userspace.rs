@@ -2,16 +2,18 @@
 //! subflows. Hosts whose path manager is the kernel's own are only listened to.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::PoisonError;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::{Domain, Protocol, Socket, Type};
 
-use super::layout::{self, Side};
-use super::paths::{PathManagers, in_kernel, own_address};
-use crate::case::{Case, Happening, Host, LinkId, PmEndpoint};
+use super::layout::Side;
+use super::paths::{PathManagers, address_on, in_kernel, is_v6};
+use crate::case::{Case, Family, Happening, Host, LinkId, PmEndpoint};
 use crate::net::NetError;
 use crate::net::namespace::Namespace;
 use crate::net::path_manager::events::Events;
@@ -66,7 +68,12 @@ fn retired(case: &Case, host: Host, what: &Happening) -> Vec<IpAddr> {
         Happening::Flush { .. } => case.pm_endpoints(host).map(|endpoint| endpoint.link).collect(),
         _ => Vec::new(),
     };
-    links.into_iter().map(|link| own_address(case, host, link)).collect()
+    links.into_iter().flat_map(|link| own_addresses(host, link)).collect()
+}
+
+/// The addresses of `host` on `link`, in both families.
+fn own_addresses(host: Host, link: LinkId) -> [IpAddr; 2] {
+    [false, true].map(|v6| address_on(link, Side::of(host, link), v6))
 }
 
 /// Whether an event would leave a connection of `host` without any subflow, one that only begins included.
@@ -107,7 +114,7 @@ pub(super) fn happen(
                 }
             }
             Happening::Backup { link, on, .. } => {
-                for (local, remote) in from(&[own_address(case, host, link)]) {
+                for (local, remote) in from(&own_addresses(host, link)) {
                     settle(manager.prioritize(token, local.ip(), remote, on))?;
                 }
             }
@@ -153,7 +160,13 @@ fn employ(
     }
     // The client alone reaches a port that is listened on.
     if endpoint.subflow && host == case.client.host && known.id != Some(0) {
-        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+        let to = if endpoint.other_family {
+            let door = if endpoint.link.right() == case.server.host { endpoint.link } else { LinkId::Ns2Ns3 };
+            address_on(door, Side::Right, known.address.is_ipv6())
+        } else {
+            remote.ip().to_canonical()
+        };
+        let remote = SocketAddr::new(to, remote.port());
         settle(manager.create(token, &Endpoint { flags: flag::SUBFLOW | backup, ..known }, remote))?;
     }
     Ok(())
@@ -167,8 +180,49 @@ fn settle(result: Result<(), NetError>) -> Result<(), NetError> {
     }
 }
 
+/// Listens where the path manager in user space of a host announces an address with a port: who joins there needs somebody who
+/// does. The kernel's own path manager listens by itself.
+fn listeners(case: &Case, namespaces: &[Namespace]) -> Result<Vec<Socket>, NetError> {
+    let ends = [case.client.host, case.server.host].into_iter().filter(|host| case.knobs(*host).pm.userspace);
+    let ports = ends.flat_map(|host| case.pm_endpoints(host).map(move |endpoint| (host, endpoint)));
+    let mut listeners = Vec::new();
+    for (host, endpoint) in ports {
+        let known = in_kernel(case, host, &endpoint);
+        let Some(port) = known.port else { continue };
+        // Of the family of the connection's sockets, as the kernel does it.
+        let address = match known.address {
+            IpAddr::V4(v4) if case.family != Family::V4 => v4.to_ipv6_mapped().into(),
+            address => address,
+        };
+        let at = SocketAddr::new(address, port);
+        match namespaces[host.index()].run(|| listener(at))? {
+            Ok(listener) => listeners.push(listener),
+            // The endpoint is added twice, or the server listens there.
+            Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => {}
+            Err(error) => return Err(NetError::new(format!("listen on {at}"), error).on(&host.to_string())),
+        }
+    }
+    Ok(listeners)
+}
+
+fn listener(at: SocketAddr) -> io::Result<Socket> {
+    let socket =
+        Socket::new(Domain::for_address(at), Type::STREAM.cloexec(), Some(Protocol::from(libc::IPPROTO_MPTCP)))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&at.into())?;
+    socket.listen(1)?;
+    Ok(socket)
+}
+
 /// Runs the path managers in user space until `stop` can be read.
-pub(super) fn manage(case: &Case, managers: &PathManagers, ears: &Ears, stop: BorrowedFd<'_>) -> Result<(), NetError> {
+pub(super) fn manage(
+    case: &Case,
+    namespaces: &[Namespace],
+    managers: &PathManagers,
+    ears: &Ears,
+    stop: BorrowedFd<'_>,
+) -> Result<(), NetError> {
+    let _listeners = listeners(case, namespaces)?;
     let ours: Vec<(Host, &Events)> =
         ears.iter().filter(|(host, _)| case.knobs(**host).pm.userspace).map(|(host, ear)| (*host, ear)).collect();
     let mut waiting: Vec<PollFd<'_>> =
@@ -202,12 +256,13 @@ fn react(case: &Case, host: Host, manager: &mut PathManager, event: &PmEvent) ->
         }
         PmEventKind::Announced if pm.accept_limit() > 0 && host == case.client.host => {
             let peer = remote.ip().to_canonical();
-            let [v4, v6]: [fn(LinkId) -> IpAddr; 2] =
-                [|link| layout::v4(link, Side::Right).into(), |link| layout::v6(link, Side::Right).into()];
-            let way = case.topology.ways().iter().find(|way| [v4(**way), v6(**way)].contains(&peer));
-            let Some(link) = way else { return Ok(()) };
-            let known = pm.endpoints.iter().copied().find(|endpoint| endpoint.link == *link);
-            let near = local(case, host, &known.unwrap_or(PmEndpoint::on(*link)));
+            let ways = case.topology.ways().iter();
+            let Some(link) = ways.copied().find(|way| own_addresses(way.right(), *way).contains(&peer)) else {
+                return Ok(());
+            };
+            let other_family = peer.is_ipv6() != is_v6(case);
+            let known = pm.endpoints.iter().copied().find(|endpoint| endpoint.link == link);
+            let near = local(case, host, &PmEndpoint { other_family, ..known.unwrap_or(PmEndpoint::on(link)) });
             let remote = SocketAddr::new(peer, remote.port());
             settle(manager.create(event.token, &Endpoint { flags: flag::SUBFLOW, ..near }, remote))
         }

@@ -204,7 +204,7 @@ fn unknown_names_are_refused_with_those_known() {
     assert_snapshot!(refused("[links.ns1-ns3]\nmtu = 1280\n"), @"cases/a.toml:1:8: links.ns1-ns3: unknown variant `ns1-ns3`, expected one of `ns1-ns2`, `ns2-ns3`, `ns3-ns4`, `path1`, `path2`, `path3`, `path4`, `path5`, `path6`, `path7`, `path8`");
     assert_snapshot!(refused("[client]\nwrite.pattern = { fixt = 3 }\n"), @"cases/a.toml:2:19: client.write.pattern.fixt: unknown variant `fixt`, expected one of `whole`, `fixed`, `uniform`, `powers-of-two`, `dribble`, `bursts`, `around`");
     assert_snapshot!(refused("[server]\nprotocol = \"sctp\"\n"), @"cases/a.toml:2:12: server.protocol: unknown variant `sctp`, expected `tcp` or `mptcp`");
-    assert_snapshot!(refused("speed = 3\n"), @"cases/a.toml:1:1: speed: unknown field `speed`, expected one of `format`, `seed`, `topology`, `family`, `address`, `refusals`, `cpus`, `ending`, `rounds`, `client`, `server`, `hosts`, `links`, `events`, `finding`");
+    assert_snapshot!(refused("speed = 3\n"), @"cases/a.toml:1:1: speed: unknown field `speed`, expected one of `format`, `seed`, `topology`, `family`, `address`, `bound`, `refusals`, `cpus`, `ending`, `rounds`, `client`, `server`, `hosts`, `links`, `events`, `finding`");
 }
 
 #[test]

@@ -76,6 +76,7 @@ fn knobs(case: &Case, steps: &mut Steps) {
         field("window_scaling", |knobs| knobs.window_scaling = true);
         field("syncookies", |knobs| knobs.syncookies = Default::default());
         field("mptcp_checksum", |knobs| knobs.mptcp_checksum = false);
+        field("scheduler", |knobs| knobs.scheduler = None);
         field("stale_loss_cnt", |knobs| knobs.stale_loss_cnt = None);
         field("add_addr_timeout", |knobs| knobs.add_addr_timeout = None);
         field("join_initial", |knobs| knobs.join_initial = true);

@@ -157,12 +157,13 @@ fn path_manager(host: Host, knobs: &Knobs, steps: &mut Steps) {
         edit(case, &|pm| drop(pm.endpoints.drain(chunk.clone())));
     });
     type Edit = fn(&mut PmEndpoint);
-    let flags: [(&str, Edit); 7] = [
+    let flags: [(&str, Edit); 8] = [
         ("signal", |endpoint| endpoint.signal = false),
         ("subflow", |endpoint| endpoint.subflow = false),
         ("backup", |endpoint| endpoint.backup = false),
         ("fullmesh", |endpoint| endpoint.fullmesh = false),
         ("laminar", |endpoint| endpoint.laminar = false),
+        ("other_family", |endpoint| endpoint.other_family = false),
         ("port", |endpoint| endpoint.port = None),
         ("id", |endpoint| endpoint.id = None),
     ];

@@ -43,6 +43,7 @@ fn groups(steps: &mut Steps) {
     steps.add(Phase::Group, "6 manners", |case| {
         let plain = Case::default();
         (case.ending, case.refusals, case.cpus) = (plain.ending, plain.refusals, plain.cpus);
+        case.bound = plain.bound;
     });
     steps.add(Phase::Group, "7 links off the path", |case| {
         let path = case.path();
@@ -65,6 +66,7 @@ fn protocols(case: &Case, steps: &mut Steps) {
     steps.add(Phase::Place, "6 near", |case| case.address = Address::Near);
     steps.add(Phase::Part, "ending", |case| case.ending = Ending::default());
     steps.add(Phase::Part, "cpus", |case| case.cpus = 1);
+    steps.add(Phase::Part, "bound", |case| case.bound = false);
     steps.number(Phase::Part, "refusals", (case.refusals.into(), 0, 1), |case, value| case.refusals = value as u8);
 }
 

@@ -40,6 +40,7 @@ pub fn weight(case: &Case) -> u128 {
         + topology(case.topology)
         + family * THING
         + address(case.address)
+        + thing(case.bound)
         + number(case.refusals.into(), 0)
         + number(case.cpus.into(), 1)
         + ending
@@ -91,8 +92,8 @@ fn event(event: &Event) -> u128 {
 
 fn path_manager(pm: &PathManager) -> u128 {
     let endpoint = |endpoint: &PmEndpoint| {
-        let PmEndpoint { signal, subflow, backup, fullmesh, laminar, port, id, .. } = *endpoint;
-        let flags = [signal, subflow, backup, fullmesh, laminar, port.is_some(), id.is_some()];
+        let PmEndpoint { signal, subflow, backup, fullmesh, laminar, other_family, port, id, .. } = *endpoint;
+        let flags = [signal, subflow, backup, fullmesh, laminar, other_family, port.is_some(), id.is_some()];
         10 * THING + flags.into_iter().map(thing).sum::<u128>()
     };
     let limit = |limit: Option<u8>| limit.map_or(0, |limit| THING + u128::from(limit));
@@ -194,6 +195,7 @@ fn knobs(knobs: &Knobs) -> u128 {
         + thing(!knobs.window_scaling)
         + thing(knobs.syncookies != Syncookies::OnOverflow)
         + thing(knobs.mptcp_checksum)
+        + thing(knobs.scheduler.is_some())
         + thing(knobs.stale_loss_cnt.is_some())
         + thing(knobs.add_addr_timeout.is_some())
         + thing(!knobs.join_initial)

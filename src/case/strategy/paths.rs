@@ -3,8 +3,8 @@
 use super::draw::Draw;
 use super::{Group, Space, cost};
 use crate::case::{
-    Case, Direction, Event, First, Happening, Host, Impairments, LinkId, Moment, PathManager, PmEndpoint, Protocol,
-    Rate, Sysctl, Topology,
+    Case, Direction, Event, Family, First, Happening, Host, Impairments, LinkId, Moment, PathManager, PmEndpoint,
+    Protocol, Rate, Sysctl, Topology,
 };
 use crate::payload::Sender;
 use crate::seed::Seed;
@@ -149,6 +149,12 @@ pub(super) fn path_managers(case: &mut Case) {
     if draw.chance(0.1) {
         client.iter_mut().zip([1, 9, 200, 255]).for_each(|(endpoint, id)| endpoint.id = Some(id));
     }
+    // IPv6 sockets take IPv4 as well.
+    if case.family != Family::V4 && draw.chance(0.25) {
+        for endpoint in client.iter_mut().chain(&mut server).filter(|endpoint| Some(&endpoint.link) != ways.first()) {
+            endpoint.other_family = draw.chance(0.6);
+        }
+    }
     let most = if joins == Joins::FullMesh { 8 } else { ways.len() as u8 };
     let limits = |draw: &mut Draw| match draw.even(0, 9) {
         0 => draw.even(0, u64::from(most)) as u8,
@@ -159,6 +165,7 @@ pub(super) fn path_managers(case: &mut Case) {
         let (subflows, accepted) = (Some(limits(&mut draw)), Some(limits(&mut draw)));
         knobs(case, host).pm = PathManager { userspace: false, subflows, accepted, endpoints };
     }
+    case.bound |= draw.chance(0.08);
     kernel_knobs(case, &mut draw);
     in_user_space(case);
 }
@@ -188,6 +195,12 @@ fn kernel_knobs(case: &mut Case, draw: &mut Draw) {
         }
         if draw.chance(0.15) {
             knobs(case, host).add_addr_timeout = Some(draw.pick(&[1, 1, 2]));
+        }
+    }
+    for host in [case.client.host, case.server.host] {
+        if draw.chance(0.05) {
+            // The only one that every kernel has.
+            knobs(case, host).scheduler = Some("default".to_owned());
         }
     }
     if draw.chance(0.08) {
@@ -272,7 +285,9 @@ fn told(case: &Case, draw: &mut Draw) -> Option<Happening> {
     if all.is_empty() || draw.chance(0.25) {
         let link = draw.pick(others);
         let signal = case.topology != Topology::Diamond && draw.chance(0.3);
-        let endpoint = PmEndpoint { signal, subflow: !signal, backup: draw.chance(0.2), ..PmEndpoint::on(link) };
+        let other_family = case.family != Family::V4 && draw.chance(0.15);
+        let backup = draw.chance(0.2);
+        let endpoint = PmEndpoint { signal, subflow: !signal, backup, other_family, ..PmEndpoint::on(link) };
         return Some(Happening::Add { host: if signal { server } else { client }, endpoint });
     }
     let (host, PmEndpoint { link, backup, subflow, fullmesh, .. }) = draw.pick(&all);

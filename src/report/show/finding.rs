@@ -4,7 +4,7 @@ use comfy_table::{Table, presets};
 
 use super::{phrase, rows};
 use crate::case::{Case, Host};
-use crate::observation::{Breach, CallError, End, MptcpState, Observation, SocketState, Story};
+use crate::observation::{Breach, CallError, End, MptcpState, Observation, PmEvent, PmEventKind, SocketState, Story};
 use crate::oracle::Verdict;
 
 /// Counters that move in every transfer and say nothing by themselves. Whole tables that do: see [`notable`].
@@ -40,6 +40,9 @@ const USUAL: [&str; 26] = [
 /// How many sockets of an endpoint are told beside its ladder.
 const SOCKETS: usize = 8;
 
+/// How many events of a path manager are told of a host.
+const PM_EVENTS: usize = 40;
+
 /// Describes a verdict and what it rests on.
 pub fn describe(verdict: &Verdict, case: &Case, seen: &Observation) -> String {
     let mut parts = vec![headline(verdict, seen)];
@@ -48,6 +51,7 @@ pub fn describe(verdict: &Verdict, case: &Case, seen: &Observation) -> String {
     parts.extend(links(seen));
     parts.extend(breaches(seen));
     parts.extend(counters(seen));
+    parts.extend(path_managers(seen));
     parts.extend(sockets("sockets when it stalled", seen, |host| &host.stalled_sockets));
     parts.extend(sockets("sockets left", seen, |host| &host.left_sockets));
     let closed = [("client", case.client.host, &seen.client), ("server", case.server.host, &seen.server)];
@@ -194,6 +198,53 @@ fn breaches(seen: &Observation) -> Option<String> {
         })
         .collect();
     (!said.is_empty()).then(|| rows(&said))
+}
+
+/// What the kernel told the path managers of their connections, in order.
+fn path_managers(seen: &Observation) -> Option<String> {
+    let mut said = Vec::new();
+    for (host, story) in seen.hosts.iter().filter(|(_, story)| !story.pm_events.is_empty()) {
+        let left_out = story.pm_events.len().saturating_sub(PM_EVENTS);
+        let shown = story.pm_events.iter().take(PM_EVENTS).map(pm_event);
+        let more = (left_out > 0).then(|| format!("... and {left_out} more"));
+        let lost = story.pm_events_lost.then(|| "... and some that were lost".to_owned());
+        let word = |nth| if nth == 0 { host.to_string() } else { String::new() };
+        said.extend(shown.chain(more).chain(lost).enumerate().map(|(nth, text)| (word(nth), text)));
+    }
+    (!said.is_empty()).then(|| format!("  told to the path managers\n{}", rows(&said)))
+}
+
+/// One event: `subflow established  10.0.12.1:41000 > 10.0.12.2:12000, ids 2 and 0, backup`.
+fn pm_event(event: &PmEvent) -> String {
+    use PmEventKind::*;
+    let PmEvent { kind, token, local, remote, local_id, remote_id, backup, error } = event;
+    let mut text = match kind {
+        Created => format!("connection {token:#010x} begins"),
+        Established => format!("connection {token:#010x} is established"),
+        Closed => format!("connection {token:#010x} is over"),
+        Announced => "address announced".to_owned(),
+        Removed => "address taken back".to_owned(),
+        SubflowEstablished => "subflow established".to_owned(),
+        SubflowClosed => "subflow closed".to_owned(),
+        SubflowPriority => "subflow's priority".to_owned(),
+        ListenerCreated => "listens".to_owned(),
+        ListenerClosed => "listens no more".to_owned(),
+    };
+    text.push_str(&match (local, remote) {
+        (Some(local), Some(remote)) => format!("  {local} > {remote}"),
+        (Some(one), None) | (None, Some(one)) => format!("  {one}"),
+        (None, None) => String::new(),
+    });
+    text.push_str(&match (local_id, remote_id) {
+        (Some(own), Some(other)) => format!(", ids {own} and {other}"),
+        (Some(id), None) | (None, Some(id)) => format!(", id {id}"),
+        (None, None) => String::new(),
+    });
+    if *backup {
+        text.push_str(", backup");
+    }
+    text.extend(error.map(|errno| format!(", {}", nix::errno::Errno::from_raw(errno.into()))));
+    text
 }
 
 /// What the kernel counted beyond the usual.

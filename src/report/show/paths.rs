@@ -67,13 +67,14 @@ pub fn event(event: &Event) -> String {
 
 /// An endpoint of a path manager.
 pub fn endpoint(endpoint: &PmEndpoint) -> String {
-    let PmEndpoint { link, signal, subflow, backup, fullmesh, laminar, port, id } = *endpoint;
+    let PmEndpoint { link, signal, subflow, backup, fullmesh, laminar, other_family, port, id } = *endpoint;
     let flags =
         [(signal, "signal"), (subflow, "subflow"), (backup, "backup"), (fullmesh, "fullmesh"), (laminar, "laminar")];
     let mut text = format!("endpoint {link}");
     for (_, flag) in flags.into_iter().filter(|(on, _)| *on) {
         text.push_str(&format!(" {flag}"));
     }
+    text.push_str(if other_family { " of the other family" } else { "" });
     text.extend(port.map(|port| format!(" port {port}")));
     text.extend(id.map(|id| format!(" id {id}")));
     text
@@ -104,9 +105,16 @@ mod tests {
     #[test]
     fn a_path_manager_is_told_in_words() {
         assert_eq!(path_manager(&PathManager::default()), None);
-        let endpoints = vec![PmEndpoint { backup: true, subflow: true, id: Some(7), ..PmEndpoint::on(LinkId::Path2) }];
+        let endpoints = vec![PmEndpoint {
+            backup: true,
+            subflow: true,
+            other_family: true,
+            id: Some(7),
+            ..PmEndpoint::on(LinkId::Path2)
+        }];
         let pm = PathManager { subflows: Some(1), accepted: Some(2), endpoints, userspace: true };
-        let said = "in user space, up to 1 further subflow, accepts 2 ADD_ADDRs, endpoint path2 subflow backup id 7";
+        let said = "in user space, up to 1 further subflow, accepts 2 ADD_ADDRs, \
+                    endpoint path2 subflow backup of the other family id 7";
         assert_eq!(path_manager(&pm).as_deref(), Some(said));
     }
 }

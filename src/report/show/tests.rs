@@ -5,7 +5,7 @@ use crate::case::{
     Outage, Packet, Pattern, Pause, Protocol, Rate, Receiving, Record, Second, Sending, SocketOptions, Syncookies,
 };
 use crate::case::{Change, Leave, Manner, Rounds, SocketOption, Sysctl, Way};
-use crate::observation::{CallError, End, SocketState};
+use crate::observation::{CallError, End, PmEvent, PmEventKind, SocketState};
 use crate::oracle::{healthy, judge};
 use crate::payload::{Damage, Mismatch, Sender};
 use crate::seed::Seed;
@@ -128,6 +128,29 @@ fn a_stall_is_told_with_its_sockets() {
         details: [("backoff".to_owned(), 5), ("cwnd".to_owned(), 1)].into(),
     });
     insta::assert_snapshot!(describe_verdict(&judge(&case, &seen), &case, &seen));
+}
+
+#[test]
+fn what_path_managers_heard_is_told_in_order() {
+    let (case, mut seen) = (Case::default(), healthy::observation(&Case::default()));
+    let event = |kind| PmEvent {
+        kind,
+        token: 0x1f,
+        local: Some("10.0.12.1:41000".parse().unwrap()),
+        remote: Some("10.0.12.2:12000".parse().unwrap()),
+        local_id: Some(2),
+        remote_id: Some(0),
+        backup: true,
+        error: Some(110),
+    };
+    let begins = PmEvent { local_id: None, remote_id: None, backup: false, error: None, ..event(PmEventKind::Created) };
+    seen.hosts.entry(Host::Ns1).or_default().pm_events = vec![begins, event(PmEventKind::SubflowClosed)];
+    let text = describe_verdict(&judge(&case, &seen), &case, &seen);
+    let expected = "  told to the path managers
+  ns1  connection 0x0000001f begins  10.0.12.1:41000 > 10.0.12.2:12000
+       subflow closed  10.0.12.1:41000 > 10.0.12.2:12000, ids 2 and 0, backup, ETIMEDOUT: Connection timed out
+";
+    assert!(text.contains(expected), "{text}");
 }
 
 #[test]

@@ -57,11 +57,15 @@ fn connection(case: &Case) -> String {
         links => format!(", {}", phrase::count(links as u64, "link")),
     });
     match (case.address, case.beyond()) {
+        (Address::Near, _) if case.bound => text.push_str(", to the server's near address"),
         (Address::Near, _) | (Address::Beyond, None) => {}
         (Address::Far, _) => text.push_str(", to the server's far address"),
         (Address::Beyond, Some(host)) => {
             text.push_str(&format!(", to {host}'s address, which the server takes by transparent proxying"));
         }
+    }
+    if case.bound {
+        text.push_str(", the only one that it listens on");
     }
     if case.refusals > 0 {
         text.push_str(&format!(", after {} refused", phrase::count(case.refusals.into(), "connect")));
@@ -137,6 +141,7 @@ fn knobs(knobs: &Knobs) -> Option<String> {
             Syncookies::Always => Some("tcp_syncookies 2".to_owned()),
         },
         knobs.mptcp_checksum.then(|| "mptcp checksum_enabled 1".to_owned()),
+        knobs.scheduler.as_ref().map(|name| format!("mptcp scheduler {name}")),
         knobs.stale_loss_cnt.map(|count| format!("mptcp stale_loss_cnt {count}")),
         knobs.add_addr_timeout.map(|seconds| format!("mptcp add_addr_timeout {seconds}")),
         off("mptcp allow_join_initial_addr_port", knobs.join_initial),
