@@ -5,6 +5,7 @@ pub mod aio;
 pub mod ethtool;
 pub mod heap;
 pub mod map;
+pub mod memory;
 pub mod packet;
 pub mod process;
 pub mod signal;

@@ -33,7 +33,9 @@ const USUAL: u64 = 4 << 20;
 const CONNECTIONS: &str = "thash_entries=2048";
 /// When every guest's clock starts, in nanoseconds since 1970: 14 November 2023, 22:13:20 UTC.
 const BEGINNING: &str = "time-travel-start=1700000000000000000";
-/// The descriptor at which a kernel finds its init.
+/// The descriptor at which a kernel finds the folder that its memory is to lie in.
+const MEMORY_FOLDER: RawFd = 8;
+/// And where its init.
 const INIT: RawFd = 9;
 /// And where its further consoles, the first of them.
 const CONSOLES: RawFd = 10;
@@ -87,6 +89,8 @@ pub(super) struct Launch<'a> {
     pub(super) seed: Seed,
     /// How much memory it has, in MiB.
     pub(super) memory: u32,
+    /// The folder in which its memory lies; `None`: that which it chooses, `/dev/shm`.
+    pub(super) memory_folder: Option<BorrowedFd<'a>>,
     /// Where its consoles write to, beginning with the second: the first is the kernel's own.
     pub(super) consoles: Vec<File>,
 }
@@ -128,8 +132,13 @@ impl Launch<'_> {
             .stdout(console.try_clone()?)
             // A Ctrl-C is for the campaign to answer.
             .process_group(0);
+        let memory = self.memory_folder.map(|folder| (folder, MEMORY_FOLDER));
+        if memory.is_some() {
+            command.env("TMPDIR", format!("/proc/self/fd/{MEMORY_FOLDER}"));
+        }
         let consoles = self.consoles.iter().map(AsFd::as_fd).zip(CONSOLES..);
-        uml::start_alike(&mut command, self.cpu, std::iter::once((self.agent, INIT)).chain(consoles).collect())?;
+        let files = memory.into_iter().chain([(self.agent, INIT)]).chain(consoles).collect();
+        uml::start_alike(&mut command, self.cpu, files)?;
         let mut child = command.spawn()?;
         match uml::ended(child.id()) {
             Ok(handle) => Ok(Running { child, handle, console }),
@@ -289,6 +298,7 @@ mod tests {
             cpu: None,
             seed: Seed(1),
             memory: MEMORY,
+            memory_folder: None,
             consoles: Vec::new(),
         };
         let end = launch.start().unwrap().wait(Duration::from_secs(600)).unwrap();
