@@ -11,6 +11,7 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
@@ -59,7 +60,9 @@ pub const HANGED: u8 = 2;
 
 /// Whether this process is the init of a guest.
 pub fn is_guest() -> bool {
-    std::process::id() == 1 && std::env::var_os(VARIABLE).is_some()
+    // A process that is one stays one; the number costs a system call each time.
+    static IS: LazyLock<bool> = LazyLock::new(|| std::process::id() == 1 && std::env::var_os(VARIABLE).is_some());
+    *IS
 }
 
 /// The life of a guest's init. Does not return but where the machine cannot be switched off.
@@ -91,9 +94,15 @@ fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(what: impl Into<Str
 
 fn live() -> Result<(), InitError> {
     nix::sys::prctl::set_timerslack(SLACK).map_err(failed("set the timer slack"))?;
-    mount_all()?;
-    make_devices()?;
+    mount_all(&FILE_SYSTEMS)?;
+    fs::create_dir(CASE_FOLDER).map_err(failed(CASE_FOLDER))?;
+    mount(Some("none"), CASE_FOLDER, Some("hostfs"), MsFlags::empty(), Some(CASE_FOLDER_OUTSIDE))
+        .map_err(failed(format!("mount {CASE_FOLDER}")))?;
+    fs::create_dir("/dev/net").map_err(failed("/dev/net"))?;
+    make_devices(&DEVICES)?;
     if let Some(order) = order()? {
+        mount_all(&FURTHER_FILE_SYSTEMS)?;
+        make_devices(&FURTHER_DEVICES)?;
         stir(order.seed)?;
         let outcome = command::obey(&order).map_err(failed("run the command"))?;
         if order.coverage {
@@ -103,11 +112,16 @@ fn live() -> Result<(), InitError> {
         return fs::write(Path::new(CASE_FOLDER).join(OUTCOME), bytes).map_err(failed("write the outcome"));
     }
     let errand = match fs::read(Path::new(CASE_FOLDER).join(ERRAND)) {
-        Ok(bytes) => serde_json::from_slice::<Errand>(&bytes).map_err(failed("read the errand"))?,
+        Ok(bytes) => {
+            heap::share();
+            serde_json::from_slice::<Errand>(&bytes).map_err(failed("read the errand"))?
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed("read the errand")(error)),
     };
-    heap::share();
+    if errand.coverage {
+        mount_all(&[SYSFS])?;
+    }
     stir(errand.case.seed)?;
     fix_limits()?;
     watch_over(&errand)?;
@@ -152,32 +166,34 @@ fn count_lines() -> Result<(), String> {
     }
 }
 
-/// Mounts what programs expect, over the host's read-only root.
-fn mount_all() -> Result<(), InitError> {
+/// What a case needs over the host's read-only root: kinds and places. Each is a system call, and some memory.
+const FILE_SYSTEMS: [(&str, &str); 3] = [("proc", "/proc"), ("tmpfs", "/dev"), ("tmpfs", "/run")];
+/// What other programs may need besides.
+const FURTHER_FILE_SYSTEMS: [(&str, &str); 2] = [SYSFS, ("tmpfs", "/tmp")];
+/// Where the kernel's counters of executed lines are.
+const SYSFS: (&str, &str) = ("sysfs", "/sys");
+
+fn mount_all(file_systems: &[(&str, &str)]) -> Result<(), InitError> {
     let nothing: Option<&str> = None;
-    for (kind, place) in [("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/dev"), ("tmpfs", "/tmp"), ("tmpfs", "/run")]
-    {
-        mount(Some(kind), place, Some(kind), MsFlags::empty(), nothing).map_err(failed(format!("mount {place}")))?;
-    }
-    fs::create_dir(CASE_FOLDER).map_err(failed(CASE_FOLDER))?;
-    mount(Some("none"), CASE_FOLDER, Some("hostfs"), MsFlags::empty(), Some(CASE_FOLDER_OUTSIDE))
-        .map_err(failed(format!("mount {CASE_FOLDER}")))
+    file_systems.iter().try_for_each(|(kind, place)| {
+        mount(Some(*kind), *place, Some(*kind), MsFlags::empty(), nothing).map_err(failed(format!("mount {place}")))
+    })
 }
 
-/// The devices that a case may need (Documentation/admin-guide/devices.txt).
-fn make_devices() -> Result<(), InitError> {
+/// A character device: its path and its numbers (Documentation/admin-guide/devices.txt).
+type Device = (&'static str, u64, u64);
+
+/// The devices that a case may need.
+const DEVICES: [Device; 2] = [("/dev/random", 1, 8), ("/dev/net/tun", 10, 200)];
+/// Those that other programs may need besides.
+const FURTHER_DEVICES: [Device; 4] =
+    [("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7), ("/dev/urandom", 1, 9)];
+
+fn make_devices(devices: &[Device]) -> Result<(), InitError> {
     umask(Mode::empty());
-    fs::create_dir("/dev/net").map_err(failed("/dev/net"))?;
     let everyone = Mode::from_bits_truncate(0o666);
-    for (path, major, minor) in [
-        ("/dev/null", 1, 3),
-        ("/dev/zero", 1, 5),
-        ("/dev/full", 1, 7),
-        ("/dev/random", 1, 8),
-        ("/dev/urandom", 1, 9),
-        ("/dev/net/tun", 10, 200),
-    ] {
-        mknod(path, SFlag::S_IFCHR, everyone, makedev(major, minor)).map_err(failed(path))?;
+    for (path, major, minor) in devices {
+        mknod(*path, SFlag::S_IFCHR, everyone, makedev(*major, *minor)).map_err(failed(*path))?;
     }
     umask(Mode::from_bits_truncate(0o022));
     Ok(())

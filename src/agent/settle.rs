@@ -77,35 +77,45 @@ pub(super) fn settle(
     before: &BTreeMap<Host, i64>,
 ) -> Result<Left, NetError> {
     let start = Instant::now();
-    let mut pause = LOOK_MIN;
-    let mut dismissed = false;
+    let (mut pause, mut dismissed, mut last) = (LOOK_MIN, false, None);
     loop {
-        let left = left(topology, case, before)?;
-        if !dismissed && left.only_listens() {
-            topology.dismiss_path_managers()?;
-            dismissed = true;
-            continue;
+        // First, because the diagnosis opens a socket of its own, which counts until the kernel gets around to freeing it.
+        let lost = lost(topology, case, before)?;
+        // To list them takes ten times the system calls. As long as there are ever fewer, nobody asks which.
+        let is_shrinking = !lost.is_empty() && last.as_ref().is_none_or(|last| *last != lost);
+        if !is_shrinking || start.elapsed() >= patience {
+            let left = Left { sockets: still_open(topology, case)?, lost: lost.clone() };
+            if !dismissed && left.only_listens() {
+                topology.dismiss_path_managers()?;
+                dismissed = true;
+                continue;
+            }
+            if left.is_empty() || start.elapsed() >= patience {
+                return Ok(left);
+            }
         }
-        if left.is_empty() || start.elapsed() >= patience {
-            return Ok(left);
-        }
+        last = Some(lost);
         std::thread::sleep(pause);
         pause = (pause * 2).min(LOOK_MAX);
     }
 }
 
-/// What is left now.
-fn left(topology: &Topology, case: &Case, before: &BTreeMap<Host, i64>) -> Result<Left, NetError> {
-    // First, because the diagnosis opens a socket of its own, which counts until the kernel gets around to freeing it.
+/// How many sockets more are in use than before the transfer.
+fn lost(topology: &Topology, case: &Case, before: &BTreeMap<Host, i64>) -> Result<BTreeMap<Host, i64>, NetError> {
     let mut lost = in_use(topology, case)?;
     for (host, used) in &mut lost {
         *used -= before.get(host).copied().unwrap_or(0);
     }
     lost.retain(|_, more| *more > 0);
+    Ok(lost)
+}
+
+/// The sockets of both endpoints' hosts but those in TIME-WAIT.
+fn still_open(topology: &Topology, case: &Case) -> Result<BTreeMap<Host, Vec<SocketState>>, NetError> {
     let mut sockets = sockets(topology, case)?;
     for sockets in sockets.values_mut() {
         sockets.retain(|socket| socket.state != "TIME-WAIT");
     }
     sockets.retain(|_, sockets| !sockets.is_empty());
-    Ok(Left { sockets, lost })
+    Ok(sockets)
 }

@@ -202,8 +202,9 @@ fn uml(kernel: Kernel, wishes: Wishes, why: String) -> Result<Opened, OpenError>
     let world = UmlWorld::with(kernel.clone(), options)?;
     // A kernel that does not start here is better known now than from every case.
     world.boot()?;
-    // A kernel computes all the time: more of them than CPUs would only be in each other's way.
-    let jobs = world.cpus();
+    // A kernel computes all the time, and more of them than CPUs are in each other's way, but for one: it has a CPU busy
+    // while the case of another is judged and cleared away.
+    let jobs = world.cpus() + 1;
     let coverage = coverage.map(|coverage| Counted { kernel, coverage });
     Ok(Opened { world: Arc::new(world), why, jobs, coverage })
 }

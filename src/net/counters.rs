@@ -27,7 +27,7 @@ pub fn read_own() -> Result<Counters, NetError> {
     for (name, is_paired, may_lack) in [("snmp", true, false), ("netstat", true, false), ("snmp6", false, true)] {
         // Not /proc/net: that is the namespace of the process's first thread.
         let path = format!("/proc/thread-self/net/{name}");
-        match proc::read(&path) {
+        match proc::read_piece(&path) {
             Ok(text) if is_paired => paired(&text, &mut counters),
             Ok(text) => single(&text, &mut counters),
             // A kernel without IPv6.

@@ -8,8 +8,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NlasIterator};
+use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
-use netlink_sys::{Socket, SocketAddr as NetlinkAddress};
 use nix::errno::Errno;
 
 use super::NetError;
@@ -74,9 +74,8 @@ fn lacks_handler(error: &io::Error) -> bool {
 }
 
 fn open() -> io::Result<Socket> {
-    let socket = Socket::new(NETLINK_SOCK_DIAG)?;
-    socket.connect(&NetlinkAddress::new(0, 0))?;
-    Ok(socket)
+    // Neither bound nor connected: it gets its address with its first message, which goes to the kernel.
+    Socket::new(NETLINK_SOCK_DIAG)
 }
 
 /// Appends the sockets of one protocol and family.

@@ -8,11 +8,13 @@
 //! The kernel removes a namespace once its last thread, descriptor and socket are gone; its devices follow within some
 //! 60 ms. Nothing has to be torn down.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::thread;
 
 use nix::errno::Errno;
@@ -41,6 +43,7 @@ impl Namespace {
 
     /// As [`Namespace::new`], but leaves the calling thread inside.
     pub fn unshare(name: &str) -> Result<Namespace, NetError> {
+        HOME.take();
         unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| {
             NetError::new("make a network namespace", errno).on(name).way_out(
                 "run as root or let an agent enter a user namespace first; `whitewater doctor` tells what fails",
@@ -67,26 +70,16 @@ impl Namespace {
 
     /// Moves the calling thread into it, for good.
     pub fn enter(&self) -> Result<(), NetError> {
+        HOME.take();
         setns(&self.fd, CloneFlags::CLONE_NEWNET).map_err(|errno| NetError::new("enter it", errno).on(&self.name))
     }
 
     /// Runs `body` inside. Where `body` panics, so does this.
-    ///
-    /// The calling thread goes there and comes back, where it may: who has rights over this namespace need not have them
-    /// over its own. Else a thread of its own goes, which costs a guest twenty traps.
     pub fn run<T: Send>(&self, body: impl FnOnce() -> T + Send) -> Result<T, NetError> {
-        let home = Namespace::current("the calling thread's namespace")?;
-        if home.enter().is_err() {
-            return in_thread(|| {
-                self.enter()?;
-                Ok(body())
-            });
-        }
-        self.enter()?;
-        let outcome = catch_unwind(AssertUnwindSafe(body));
-        // It was allowed just now. A thread that stayed elsewhere would look like one at home.
-        home.enter().expect("a thread returns to the namespace that it came from");
-        outcome.map_or_else(|panic| resume_unwind(panic), Ok)
+        apart(|| {
+            self.enter()?;
+            Ok(body())
+        })
     }
 }
 
@@ -94,6 +87,42 @@ impl AsFd for Namespace {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+thread_local! {
+    /// Where this thread is, if it has been [`apart`] before and has not moved since: a guest spares three traps each time.
+    static HOME: RefCell<Option<Rc<Home>>> = const { RefCell::new(None) };
+}
+
+/// The namespace that a thread comes from.
+struct Home {
+    namespace: Namespace,
+    /// Whether it may come back: who has rights over other namespaces need not have them over its own.
+    is_open: bool,
+}
+
+/// Runs `body`, which may change the thread's namespace, and comes back. Where `body` panics, so does this.
+///
+/// A thread of its own goes where the calling one could not return, which costs a guest twenty traps.
+pub fn apart<T: Send>(body: impl FnOnce() -> Result<T, NetError> + Send) -> Result<T, NetError> {
+    let home = match HOME.take() {
+        Some(home) => home,
+        None => {
+            let namespace = Namespace::current("the calling thread's namespace")?;
+            let is_open = namespace.enter().is_ok();
+            Rc::new(Home { namespace, is_open })
+        }
+    };
+    let outcome = if home.is_open {
+        let outcome = catch_unwind(AssertUnwindSafe(body));
+        // It was allowed before. A thread that stayed elsewhere would look like one at home.
+        home.namespace.enter().expect("a thread returns to the namespace that it came from");
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
+    } else {
+        in_thread(body)
+    };
+    HOME.set(Some(home));
+    outcome
 }
 
 /// Runs `body` on a thread of its own, which may change its namespace, and waits for it.
@@ -115,6 +144,7 @@ pub fn in_thread<T: Send>(body: impl FnOnce() -> Result<T, NetError> + Send) -> 
 /// that does and how to change it.
 pub fn enter_user_namespace(uid: u32, gid: u32) -> Result<(), NetError> {
     let operation = "enter a user namespace of our own";
+    HOME.take();
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)
         .map_err(|errno| forbidden(operation, errno.into()))?;
     // Before gid_map: user_namespaces(7). Absent where the kernel is older than the rule.

@@ -6,8 +6,8 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, NlasIterator,
 };
 use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{Socket, SocketAddr};
 
 use super::NetError;
 
@@ -48,12 +48,11 @@ impl Netlink {
     /// Opens one in the calling thread's network namespace. `host` is what error messages call that.
     pub fn open(host: &str) -> Result<Netlink, NetError> {
         let open = || -> io::Result<Socket> {
-            let mut socket = Socket::new(NETLINK_ROUTE)?;
+            let socket = Socket::new(NETLINK_ROUTE)?;
             // Errors then come with words, and without a copy of the request.
             socket.set_ext_ack(true)?;
             socket.set_cap_ack(true)?;
-            socket.bind_auto()?;
-            socket.connect(&SocketAddr::new(0, 0))?;
+            // Neither bound nor connected: it gets its address with its first message, which goes to the kernel.
             Ok(socket)
         };
         let socket = open().map_err(|error| NetError::new("open a netlink socket", error).on(host))?;

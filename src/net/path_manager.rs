@@ -8,6 +8,7 @@ pub mod events;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST};
 use netlink_sys::Socket;
@@ -104,7 +105,7 @@ impl PathManager {
     pub fn open(host: &str) -> Result<PathManager, NetError> {
         let socket = open().map_err(|error| NetError::new("open a generic netlink socket", error).on(host))?;
         let mut manager = PathManager { socket, family: GENL_ID_CTRL, sequence: 0, host: host.to_owned() };
-        (manager.family, _) = manager.find().map_err(|error| nobody(host, error))?;
+        manager.family = manager.numbers().map_err(|error| nobody(host, error))?.0;
         Ok(manager)
     }
 
@@ -171,7 +172,15 @@ impl PathManager {
         self.command(CMD_SET_FLAGS, &body, || format!("set the priority of the subflow from {local} to {remote}"))
     }
 
-    /// The numbers of the path manager's family, and of the group of its events.
+    /// The numbers of the path manager's family, and of the group of its events. A kernel gives them once.
+    fn numbers(&mut self) -> io::Result<(u16, Option<u32>)> {
+        static FOUND: OnceLock<(u16, Option<u32>)> = OnceLock::new();
+        match FOUND.get() {
+            Some(numbers) => Ok(*numbers),
+            None => self.find().map(|numbers| *FOUND.get_or_init(|| numbers)),
+        }
+    }
+
     fn find(&mut self) -> io::Result<(u16, Option<u32>)> {
         let mut body = Vec::new();
         attribute(&mut body, CTRL_ATTR_FAMILY_NAME, FAMILY);
@@ -224,10 +233,9 @@ impl PathManager {
 
 /// Opens a generic netlink socket.
 fn open() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_GENERIC)?;
+    let socket = Socket::new(NETLINK_GENERIC)?;
     socket.set_ext_ack(true)?;
-    socket.bind_auto()?;
-    socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
+    // Neither bound nor connected: it gets its address with its first message, which goes to the kernel.
     Ok(socket)
 }
 

@@ -18,7 +18,7 @@ fn in_use_own() -> Result<i64, NetError> {
     // Not /proc/net: that is the namespace of the process's first thread.
     const PATH: &str = "/proc/thread-self/net/sockstat";
     let failed = |error| NetError::new(format!("read {PATH}"), error);
-    let text = proc::read(PATH).map_err(failed)?;
+    let text = proc::read_piece(PATH).map_err(failed)?;
     parse(&text).ok_or_else(|| failed(io::Error::other("it does not say how many sockets are used")))
 }
 

@@ -13,7 +13,7 @@ fn path(key: &str) -> String {
 
 /// The value of `key`, without the line's end.
 pub fn get(key: &str) -> Result<String, NetError> {
-    match proc::read(&path(key)) {
+    match proc::read_piece(&path(key)) {
         Ok(text) => Ok(text.trim_end().to_owned()),
         Err(error) => Err(failed("read", key, error)),
     }

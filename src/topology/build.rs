@@ -125,13 +125,13 @@ pub struct Traffic {
 
 /// Builds the network of `case`. It is ready when this returns: the first packet passes.
 ///
-/// The calling thread stays in its namespace; the work is done on another, on the same CPUs.
+/// The calling thread ends where it began.
 ///
 /// # Errors
 /// EPERM without rights over networks; else what failed, with the host and the device.
 pub fn build(case: &Case, options: &Options) -> Result<Topology, NetError> {
     let softnet = softnet::Drops::now()?;
-    namespace::in_thread(|| {
+    namespace::apart(|| {
         let plan = Plan::new(case, options);
         let mut sites = Sites::found(&plan)?;
         sites.make_devices(&plan)?;

@@ -17,6 +17,8 @@ const BUFFERS: [u64; 10] = [1, 1152, 2304, 4608, 8192, 16384, 32768, 65536, 1310
 const WHOLE: u64 = 65_536;
 /// How long all pauses of one pattern may take together.
 const PAUSES: Duration = Duration::from_millis(600);
+/// How many rests a burst pattern makes about at most: each costs both ends some system calls.
+const RESTS: u128 = 256;
 
 /// The payload of a full segment over Ethernet with timestamps: 1448 over IPv4, 1428 over IPv6.
 pub(super) fn full_segment(family: Family) -> u64 {
@@ -164,7 +166,7 @@ fn pattern(draw: &mut Draw, bytes: u64, calls: u64, segment: u32) -> Pattern {
         6 | 7 => Pattern::Dribble { bytes: draw.bounded(&[1, 2, 100, 1448, 4096], 1, calls.min(4096)) as u32 },
         8 => {
             let rest = draw.micros_log(100, 50_000);
-            let most_rests = (PAUSES.as_micros() / 2 / rest.as_micros().max(1)).max(1) as u64;
+            let most_rests = (PAUSES.as_micros() / 2 / rest.as_micros().max(1)).clamp(1, RESTS) as u64;
             let every = draw.log((bytes / most_rests).max(1), (bytes / 2).max(4096)).min(u64::from(u32::MAX));
             Pattern::Bursts { chunk: size(draw), every: every as u32, rest }
         }

@@ -55,9 +55,9 @@ impl Events {
         let failed = |operation: &'static str| move |error| NetError::new(operation, error).on(host);
         let socket = open().map_err(failed("open a generic netlink socket"))?;
         let mut asking = PathManager { socket, family: GENL_ID_CTRL, sequence: 0, host: host.to_owned() };
-        let (_, group) = asking.find().map_err(|error| nobody(host, error))?;
+        let (_, group) = asking.numbers().map_err(|error| nobody(host, error))?;
         let group = group.ok_or_else(|| nobody(host, io::ErrorKind::NotFound.into()))?;
-        let socket = open().map_err(failed("open a generic netlink socket"))?;
+        let socket = asking.socket;
         // As much as is allowed; what is lost all the same is told.
         let _ = socket.set_rx_buf_sz(QUEUE as i32);
         socket.set_non_blocking(true).map_err(failed("make a netlink socket non-blocking"))?;
