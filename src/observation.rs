@@ -328,7 +328,7 @@ pub struct LinkStory {
 
 /// A packet by which a host did not keep to the protocols.
 ///
-/// [`Breach::LEAVES_OUT`] is the one look that an oracle can explain.
+/// The constants are the looks that an oracle can explain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breach {
     /// When it came, since the links were put to work.
@@ -346,6 +346,12 @@ pub struct Breach {
 impl Breach {
     /// Not all that came long ago is acknowledged.
     pub const LEAVES_OUT: &'static str = "an acknowledgement that leaves out what came";
+    /// Not all that subflows acknowledged long ago is acknowledged to the connection.
+    pub const LEAVES_OUT_DATA: &'static str = "a DATA_ACK that leaves out what came";
+    /// A subflow that became a backup carries on beside another one that works.
+    pub const STAYS: &'static str = "new data on what has become a backup while another subflow works";
+    /// The peer has taken an address back to which there is a subflow.
+    pub const KEEPS: &'static str = "no end of a subflow whose address was taken back";
 }
 
 /// How long the parts of a run took.

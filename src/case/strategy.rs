@@ -344,6 +344,9 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     if several.is_some() {
         paths::sizes(&mut case, space.size_max);
         paths::events(&mut case, impaired);
+        if impaired && space.allows(Group::Delay) {
+            paths::retires(&mut case, space.size_max);
+        }
     }
     if on(Group::Leave) {
         modes::leave(&mut case);

@@ -4,19 +4,41 @@
 //! explains the others.
 
 use super::{Kind, Run, Verdict, memory};
-use crate::observation::Breach;
+use crate::observation::{Breach, PmEventKind};
 
 /// Looks at the breaches that were seen on the links.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
     let all = run.seen.links.iter().flat_map(|(link, story)| story.breaches.iter().map(move |breach| (link, breach)));
-    // What was thrown away has to come again before it is acknowledged.
-    let excused = |breach: &Breach| breach.looks == Breach::LEAVES_OUT && memory::has_thrown_away(run);
-    let judged = all.filter(|(_, breach)| !excused(breach));
+    let judged = all.filter(|(_, breach)| !excused(run, breach));
     let (link, Breach { at, by, flow, looks, what }) = judged.min_by_key(|(_, breach)| breach.at)?;
     let at = humantime::format_duration(std::time::Duration::from_micros(at.as_micros() as u64));
     let (by, looks) = (by.name(), looks.as_str());
     let what = format!("{by} sent {looks}: {what} ({flow} on {link}, after {at})");
     Some(Verdict::of(Kind::ProtocolBroken, &format!("{by} sent {looks}"), what))
+}
+
+/// Whether something that the packets do not show explains a breach.
+fn excused(run: &Run<'_>, breach: &Breach) -> bool {
+    let moved = |name: &str| run.counter(breach.by, &format!("MPTcpExt.{name}")) > 0;
+    match breach.looks.as_str() {
+        // What was thrown away has to come again before it is acknowledged.
+        Breach::LEAVES_OUT => memory::has_thrown_away(run),
+        // So has data beyond the window; and what does not fit into the connection's memory waits before it is acknowledged
+        // (net/mptcp/protocol.c, mptcp_can_spool_backlog).
+        Breach::LEAVES_OUT_DATA => moved("NoDSSInWindow") || memory::may_fill(run, breach.by),
+        // An acknowledgement that the host did not look at says nothing to it.
+        Breach::STAYS => !moved("MPPrioRx") && !moved("MPPrioTx"),
+        Breach::KEEPS => moved("RmAddr") || moved("RmAddrDrop") || !hears_of_removals(run, breach),
+        _ => false,
+    }
+}
+
+/// Whether the path manager is the kernel's, was told that an address was taken back, and the connection went on.
+fn hears_of_removals(run: &Run<'_>, breach: &Breach) -> bool {
+    let host = run.endpoint(breach.by).host;
+    let told = |event: &crate::observation::PmEvent| event.kind == PmEventKind::Removed;
+    let hears = run.seen.hosts.get(&host).is_some_and(|story| story.pm_events.iter().any(told));
+    hears && !run.case.knobs(host).pm.userspace && run.case.ending.leave.is_none()
 }
 
 #[cfg(test)]
@@ -44,6 +66,37 @@ mod tests {
         let late = Breach::LEAVES_OUT;
         assert_eq!([judged(2, late), judged(0, late)], [Kind::Pass, Kind::ProtocolBroken]);
         assert_eq!(judged(2, "a FIN that moved"), Kind::ProtocolBroken);
+    }
+
+    #[test]
+    fn what_the_packets_do_not_show_excuses() {
+        use crate::observation::PmEvent;
+        let judged = |looks: &str, counters: &[&str], change: fn(&mut Case)| {
+            let mut case = Case::default();
+            case.server.host = Host::Ns2;
+            change(&mut case);
+            let mut seen = healthy::observation(&case);
+            let host = seen.hosts.entry(Host::Ns2).or_default();
+            counters.iter().for_each(|name| _ = host.counters.insert(format!("MPTcpExt.{name}"), 1));
+            let (kind, token, backup) = (PmEventKind::Removed, 7, false);
+            let (local, remote, local_id, remote_id, error) = Default::default();
+            host.pm_events = vec![PmEvent { kind, token, local, remote, local_id, remote_id, backup, error }];
+            let (at, by) = (Duration::ZERO, Sender::Server);
+            let breach = Breach { at, by, flow: String::new(), looks: looks.into(), what: String::new() };
+            seen.links.get_mut(&LinkId::Ns1Ns2).unwrap().breaches = vec![breach];
+            super::check(&Run { case: &case, expected: &crate::oracle::Expectation::of(&case), seen: &seen }).is_some()
+        };
+        let same: fn(&mut Case) = |_| ();
+        let rests: fn(&mut Case) = |case| case.server.options.rcvlowat = Some(9);
+        let userspace: fn(&mut Case) = |case| case.hosts.entry(Host::Ns2).or_default().pm.userspace = true;
+        assert!(judged(Breach::LEAVES_OUT_DATA, &[], same));
+        assert!(!judged(Breach::LEAVES_OUT_DATA, &["NoDSSInWindow"], same));
+        assert!(!judged(Breach::LEAVES_OUT_DATA, &[], rests));
+        assert!(judged(Breach::STAYS, &["MPPrioRx"], same));
+        assert!(!judged(Breach::STAYS, &[], same));
+        assert!(judged(Breach::KEEPS, &[], same));
+        assert!(!judged(Breach::KEEPS, &["RmAddr"], same));
+        assert!(!judged(Breach::KEEPS, &[], userspace));
     }
 
     #[test]

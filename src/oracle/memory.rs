@@ -174,6 +174,14 @@ fn is_scarce(run: &Run<'_>) -> bool {
     })
 }
 
+/// Whether the receive memory of an MPTCP connection may be full at `side` at some time: its reader rests, or memory is scarce.
+pub fn may_fill(run: &Run<'_>, side: Sender) -> bool {
+    let reader = run.endpoint(side);
+    let rests = !reader.read.pauses.is_empty() || reader.options.rcvlowat.is_some() || !reader.changes.is_empty();
+    let slow = writes_little(&reader.read) || run.case.ending.leave.is_some();
+    rests || slow || is_scarce(run)
+}
+
 /// Whether a writer's calls, or many of them, carry little.
 fn writes_little(chunks: &Chunks) -> bool {
     let least = match chunks.pattern {

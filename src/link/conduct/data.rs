@@ -2,11 +2,16 @@
 
 use sha2::{Digest, Sha256};
 
-use super::flow::{Flow, says};
+use super::flow::{Flow, Lag, says};
 use super::options::{Dss, Map, Mptcp};
 use super::ranges::Ranges;
 use super::{Passing, Wrong};
+use crate::link::stage::Nanos;
+use crate::observation::Breach;
 use crate::payload::Payload;
+
+/// A DATA_ACK knows what a subflow has acknowledged so long ago, where nothing but the host makes it late.
+const LAG: Nanos = 150_000_000;
 
 /// A connection, seen from one host.
 #[derive(Debug, Default)]
@@ -25,6 +30,9 @@ pub(super) struct Connection {
     pub shared: bool,
     came: Ranges,
     came_fin: Option<u64>,
+    /// What its subflows have acknowledged: it was passed on to the connection.
+    passed: Ranges,
+    lag: Lag,
     stream: Option<Payload>,
 }
 
@@ -46,6 +54,21 @@ impl Key {
 }
 
 impl Connection {
+    /// A connection that nothing was seen of. Only where time is `exact`, it is judged by it.
+    pub fn new(exact: bool) -> Connection {
+        Connection { lag: Lag::new(exact, LAG), ..Connection::default() }
+    }
+
+    /// Up to where the host may have given data to its flows.
+    pub fn edge(&self) -> u64 {
+        self.edge.max(self.sent)
+    }
+
+    /// Whether neither host has ended its data, as far as is known.
+    pub fn goes_on(&self) -> bool {
+        !self.blind && self.fin.is_none() && self.came_fin.is_none()
+    }
+
     /// Takes the keys of an MP_CAPABLE: the sender's first.
     pub fn learn(&mut self, keys: &[u64], sent: bool) {
         let order = if sent { [0, 1] } else { [1, 0] };
@@ -73,8 +96,15 @@ impl Connection {
         }
         let dss = match &passing.options.mptcp {
             Some(Mptcp::Dss(dss)) => *dss,
-            Some(Mptcp::Capable { .. }) if length > 0 && flow.begin(passing.segment, own) == Some(0) => {
-                return Ok(Some(Place { begin: 0, length, fin: None }));
+            // It maps the first data, of which each segment carries it that was cut from there (RFC 8684, section 3.1).
+            Some(Mptcp::Capable { maps, .. }) if length > 0 => {
+                let begin = flow.begin(passing.segment, own);
+                let mapped = u64::from(maps.unwrap_or_default());
+                let Some(begin) = begin.filter(|begin| *begin == 0 || begin + length <= mapped) else {
+                    self.blind = true;
+                    return Ok(None);
+                };
+                return Ok(Some(Place { begin, length, fin: None }));
             }
             _ => {
                 self.blind |= length > 0;
@@ -121,7 +151,7 @@ impl Connection {
         if let Some(Place { begin, length, fin }) = place {
             let end = begin + length;
             if length > 0 {
-                flow.is_new = begin >= self.sent;
+                (flow.is_new, flow.data) = (begin >= self.sent, begin);
                 let is_beyond = end > self.edge.max(self.sent);
                 self.sent = self.sent.max(end);
                 flow.opens(self.edge.saturating_sub(begin));
@@ -160,14 +190,39 @@ impl Connection {
         if in_order && offset < before {
             return Err(("a DATA_ACK that went back", format!("from {before} to {offset}")));
         }
-        Ok(())
+        self.passes(flow);
+        let Some(passed) = self.passed.prefix() else { return Ok(()) };
+        self.lag.comes(passed, offset, passing.now);
+        match self.lag.acknowledges(offset, passed, passing.now).filter(|_| in_order) {
+            None => Ok(()),
+            Some(what) => {
+                self.lag.over = true;
+                Err((Breach::LEAVES_OUT_DATA, what))
+            }
+        }
+    }
+
+    /// What a flow has acknowledged is the connection's to acknowledge: in order, nobody else keeps it.
+    fn passes(&mut self, flow: &mut Flow) {
+        let passed = &mut self.passed;
+        let ack = flow.ack;
+        flow.unpassed.retain(|[begin, end, data]| {
+            if *end <= ack {
+                passed.add(*data, data + (end - begin));
+            }
+            *end > ack
+        });
     }
 
     /// A packet is handed to the host on one of its flows.
-    pub fn receives(&mut self, flow: &Flow, passing: &Passing<'_>) {
+    pub fn receives(&mut self, flow: &mut Flow, passing: &Passing<'_>) {
         let segment = passing.segment;
         if let Ok(Some(Place { begin, length, fin })) = self.place(flow, passing, false) {
             self.came.add(begin, begin + length);
+            if let Some(at) = flow.begin(segment, false).filter(|_| length > 0) {
+                // What comes again may be another copy of what is acknowledged already.
+                flow.unpassed.push([at, at + length, begin]);
+            }
             self.came_fin = self.came_fin.or(fin);
         }
         let mut window = flow.window(segment);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::ranges::Ranges;
+use super::rest::Rest;
 use super::{Passing, Wrong};
 use crate::link::packet::Segment;
 use crate::link::stage::Nanos;
@@ -35,8 +36,17 @@ pub(super) struct Flow {
     pub backup: bool,
     /// Whether an MP_PRIO was seen, which makes it one, or none.
     pub may_change: bool,
+    /// The only change of that was to a backup: when, and up to where data may have been given to this flow before.
+    pub retired: Option<(Nanos, u64)>,
+    /// The identifier of the peer's address.
+    pub remote_id: Option<u8>,
     /// Whether the packet at hand carries data that was not sent before by any flow.
     pub is_new: bool,
+    /// Where in the data it stands.
+    pub data: u64,
+    /// What of the data came in segments that this flow has not acknowledged yet: from where to where of the flow, and from where
+    /// of the data.
+    pub unpassed: Vec<[u64; 3]>,
     /// The first sequence number of the host, and of its peer.
     numbers: [Option<u32>; 2],
     /// The window scales in the SYNs of the host, and of its peer.
@@ -55,6 +65,9 @@ pub(super) struct Flow {
     established: Option<Nanos>,
     /// Whether an end or a reset was seen, either way.
     ends: bool,
+    /// Whether a reset was seen, either way.
+    reset: bool,
+    rest: Rest,
     /// Up to where it may send.
     edge: u64,
     /// The window that counts, and the number of the packet that brought it.
@@ -67,7 +80,7 @@ pub(super) struct Flow {
     /// Since when it has not acknowledged what has come.
     lag: Lag,
     /// What it last acknowledged.
-    ack: u64,
+    pub ack: u64,
     /// What it last acknowledged for its MPTCP connection.
     pub data_ack: u64,
     stream: Option<Payload>,
@@ -82,7 +95,11 @@ impl Flow {
             first: false,
             backup: false,
             may_change: false,
+            retired: None,
+            remote_id: None,
             is_new: false,
+            data: 0,
+            unpassed: Vec::new(),
             numbers: [None; 2],
             scales: [None; 2],
             mss: None,
@@ -93,12 +110,14 @@ impl Flow {
             was_late: false,
             established: None,
             ends: false,
+            reset: false,
+            rest: Rest::new(exact),
             edge: 0,
             window: (0, i64::MIN),
             lets: 0,
             came: Ranges::default(),
             came_fin: None,
-            lag: Lag::new(exact),
+            lag: Lag::new(exact, LAG),
             ack: 0,
             data_ack: 0,
             stream: None,
@@ -139,6 +158,29 @@ impl Flow {
         established && !self.ends && !self.backup && !self.was_late && !self.waits(now)
     }
 
+    /// Whether it could carry data before that time.
+    pub fn was_there(&self, before: Nanos) -> bool {
+        self.established.is_some_and(|since| since < before)
+    }
+
+    /// Whether the host has neither ended it nor seen it broken.
+    pub fn is_kept(&self) -> bool {
+        self.established.is_some() && self.fin.is_none() && !self.reset
+    }
+
+    /// Whether a packet of the peer is the next one in order: none that comes late or twice.
+    pub fn is_next(&self, segment: &Segment<'_>) -> bool {
+        let begin = self.begin(segment, false);
+        begin.is_some() && begin == self.came.prefix()
+    }
+
+    /// Whether its sender has rested for too long.
+    pub fn rests(&mut self, now: Nanos) -> Result<(), Wrong> {
+        let judged = self.established.is_some() && !self.ends;
+        let late = if judged { self.rest.is_too_long(now) } else { None };
+        late.map_or(Ok(()), |what| Err(("nothing for longer than its timer lasts", what)))
+    }
+
     fn waits(&self, now: Nanos) -> bool {
         self.sent > self.acked && now.saturating_sub(self.waits_since) > WELL
     }
@@ -149,17 +191,18 @@ impl Flow {
         let flags = segment.flags;
         self.is_new = false;
         if flags.rst() {
-            self.ends = true;
+            (self.ends, self.reset) = (true, true);
             return Ok(());
         }
         if flags.syn() {
+            self.rest.opens(*now);
             self.numbers[0] = Some(segment.sequence.wrapping_add(1));
             self.scales[0] = options.scale;
         }
         self.was_late |= self.waits(*now);
-        self.may_change |= options.prio;
         let Some(begin) = self.begin(segment, true) else { return Ok(()) };
         let end = begin + payload.len() as u64;
+        self.rest.sends(begin, end, self.sent, *now);
         if self.sent == self.acked {
             self.waits_since = *now;
         }
@@ -242,7 +285,7 @@ impl Flow {
         let Passing { segment, options, payload, now } = passing;
         let flags = segment.flags;
         if flags.rst() {
-            self.ends = true;
+            (self.ends, self.reset) = (true, true);
             return;
         }
         if flags.syn() {
@@ -255,7 +298,6 @@ impl Flow {
         if !flags.syn() {
             self.established.get_or_insert(*now);
         }
-        self.may_change |= options.prio;
         if let Some(begin) = self.begin(segment, false) {
             let end = begin + payload.len() as u64;
             self.came.add(begin, end);
@@ -281,6 +323,7 @@ impl Flow {
                 (self.acked, self.waits_since) = (offset.min(self.sent), *now);
             }
             self.edge = self.edge.max(offset + window);
+            self.rest.hears(self.acked, *now);
         }
     }
 
@@ -310,14 +353,16 @@ impl Flow {
 pub(super) struct Lag {
     /// When the first came that has not, and up to where.
     since: Option<(Nanos, u64)>,
+    /// How long that may take.
+    most: Nanos,
     /// Whether it is not to be judged any more.
     pub over: bool,
 }
 
 impl Lag {
     /// Nothing has come. Only where time is `exact` it is judged.
-    pub fn new(exact: bool) -> Lag {
-        Lag { over: !exact, ..Lag::default() }
+    pub fn new(exact: bool, most: Nanos) -> Lag {
+        Lag { over: !exact, most, since: None }
     }
 
     /// All up to `prefix` has come, of which `acked` is acknowledged.
@@ -335,7 +380,7 @@ impl Lag {
             return None;
         }
         let late = now.saturating_sub(since);
-        (late > LAG).then(|| format!("of {ack}, {} ms after {up_to} had come", late / 1_000_000))
+        (late > self.most).then(|| format!("of {ack}, {} ms after {up_to} had come", late / 1_000_000))
     }
 }
 

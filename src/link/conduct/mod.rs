@@ -11,6 +11,7 @@ mod data;
 mod flow;
 mod options;
 mod ranges;
+mod rest;
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +52,8 @@ struct Watch {
     exact: bool,
     /// Whether its use of backups is judged.
     backups: bool,
+    /// Whether a DATA_ACK is judged by what has come: not where the whole of a mapping has to come before its checksum counts.
+    judges_acks: bool,
     payload: Payload,
     flows: Vec<Flow>,
     connections: Vec<Connection>,
@@ -80,18 +83,22 @@ impl Conduct {
             .iter()
             .any(|end| end.options.cork || end.smallest(SocketOption::TcpCork).is_some());
         // In real time packets of several links are not seen in the order in which the host made them, or took them. And where a
-        // subflow holds data back on purpose, MPTCP's own timer finds no progress on it, and turns to a backup.
-        let backups = exact && !corks;
+        // subflow holds data back on purpose, MPTCP's own timer finds no progress on it, and turns to a backup. Under checksums it
+        // sends mappings whole, what is new of them included (net/mptcp/protocol.c, __mptcp_retrans).
+        let checks = case.hosts.values().any(|knobs| knobs.mptcp_checksum);
+        let backups = exact && !corks && !checks;
         let watch = |(side, host): (Sender, Host)| {
             let mut doors = path.iter().filter(|link| link.left() == host || link.right() == host);
             let whole = doors.all(|link| seen.contains(link));
             let payload = Payload::new(case.seed, StreamId { sender: side, connection: 0 });
             // A device that is down takes nothing.
-            let exact = exact && case.events.iter().all(|event| event.what.outage().is_none());
+            let is_up = case.events.iter().all(|event| event.what.outage().is_none());
+            let (exact, backups) = (exact && is_up, backups && is_up);
             // Two CPUs may send at once; and what waits in a queue may be sorted by priority.
             let in_order = case.cpus == 1;
+            let judges_acks = exact && !checks;
             let (flows, connections, breaches) = Default::default();
-            Watch { host, side, whole, in_order, exact, backups, payload, flows, connections, breaches }
+            Watch { host, side, whole, in_order, exact, judges_acks, backups, payload, flows, connections, breaches }
         };
         let ends = [(Sender::Client, case.client.host), (Sender::Server, case.server.host)];
         let watches = ends.map(watch).into_iter().filter(|watch| watch.whole).collect();
@@ -144,17 +151,21 @@ impl Watch {
         let Some(payload) = payload(frame, &segment) else { return };
         let options = Options::of(segment.options);
         let passing = Passing { segment: &segment, options, payload, now };
-        if let Err((looks, what)) = look(self, &passing)
-            && self.breaches.len() < KEPT
-        {
-            let breach = Breach {
-                at: std::time::Duration::from_nanos(now),
-                by: self.side,
-                flow: format!("{}>{}", segment.source, segment.destination),
-                looks: looks.to_owned(),
-                what,
-            };
-            self.breaches.push((link, breach));
+        for number in 0..self.flows.len() {
+            if let Err(wrong) = self.flows[number].rests(now) {
+                let (local, remote) = (self.flows[number].local, self.flows[number].remote);
+                self.keep(link, now, format!("{local}>{remote}"), wrong);
+            }
+        }
+        if let Err(wrong) = look(self, &passing) {
+            self.keep(link, now, format!("{}>{}", segment.source, segment.destination), wrong);
+        }
+    }
+
+    fn keep(&mut self, link: LinkId, now: Nanos, flow: String, (looks, what): Wrong) {
+        if self.breaches.len() < KEPT {
+            let at = std::time::Duration::from_nanos(now);
+            self.breaches.push((link, Breach { at, by: self.side, flow, looks: looks.to_owned(), what }));
         }
     }
 
@@ -193,6 +204,7 @@ impl Watch {
             None => flow.says(passing, &self.payload),
             Some(connection) => {
                 self.connections[connection].sends(flow, passing, self.in_order, &self.payload)?;
+                self.prefers(number, passing, true);
                 self.keeps_backups(number, passing)
             }
         }
@@ -201,22 +213,47 @@ impl Watch {
     /// A packet that is handed to the host.
     fn receives(&mut self, passing: &Passing<'_>) -> Result<(), Wrong> {
         let Some(number) = self.flow_of(passing, false) else { return Ok(()) };
+        let is_next = self.flows[number].is_next(passing.segment);
         self.flows[number].receives(passing);
         self.join(number, passing, false);
         let flow = &mut self.flows[number];
-        if let Some(connection) = flow.connection {
-            self.connections[connection].receives(flow, passing);
+        let Some(connection) = flow.connection else { return Ok(()) };
+        self.connections[connection].receives(flow, passing);
+        self.prefers(number, passing, is_next);
+        if is_next { self.gives_up(connection, passing) } else { Ok(()) }
+    }
+
+    /// Takes note of an MP_PRIO, which the host has made or surely reads.
+    fn prefers(&mut self, number: usize, passing: &Passing<'_>, sure: bool) {
+        let flow = &mut self.flows[number];
+        let (Some(backup), Some(connection)) = (passing.options.prio, flow.connection) else { return };
+        if !(flow.may_change && backup) {
+            let edge = self.connections[connection].edge();
+            flow.retired = (backup && sure && !flow.may_change).then_some((passing.now, edge));
         }
-        Ok(())
+        flow.may_change = true;
+    }
+
+    /// An address that is taken back is given up, with the subflows to it (RFC 8684, section 3.4.2). Whether that was done, a
+    /// counter of the host tells: where the peer ends them as well, its packets do not.
+    fn gives_up(&self, connection: usize, passing: &Passing<'_>) -> Result<(), Wrong> {
+        let removed = &passing.options.removed;
+        let theirs = |flow: &&Flow| {
+            // The first address has no identifier of its own that every kernel agrees on.
+            let id = flow.remote_id.filter(|id| *id != 0);
+            flow.connection == Some(connection) && flow.is_kept() && id.is_some_and(|id| removed.contains(&id))
+        };
+        let flow = self.flows.iter().find(theirs).filter(|_| self.connections[connection].goes_on());
+        flow.map_or(Ok(()), |flow| Err((Breach::KEEPS, format!("{}>{}", flow.local, flow.remote))))
     }
 
     /// Finds out which MPTCP connection a flow is of.
     fn join(&mut self, number: usize, passing: &Passing<'_>, sent: bool) {
         let flow = &mut self.flows[number];
         match &passing.options.mptcp {
-            Some(Mptcp::Capable { version: 1, keys }) => {
+            Some(Mptcp::Capable { version: 1, keys, .. }) => {
                 let connection = *flow.connection.get_or_insert_with(|| {
-                    self.connections.push(Connection::default());
+                    self.connections.push(Connection::new(self.judges_acks));
                     self.connections.len() - 1
                 });
                 flow.first = true;
@@ -224,7 +261,10 @@ impl Watch {
                 let connection = &mut self.connections[connection];
                 connection.learn(keys, sent);
             }
-            Some(Mptcp::Join { token, backup }) => {
+            Some(Mptcp::Join { token, backup, id }) => {
+                if !sent {
+                    flow.remote_id = flow.remote_id.or(*id);
+                }
                 // A token is of the key of the host that the SYN goes to.
                 let known = token.and_then(|token| self.connections.iter().rposition(|known| known.is(token, sent)));
                 if let Some(known) = known.filter(|_| flow.connection.is_none()) {
@@ -241,17 +281,28 @@ impl Watch {
     fn keeps_backups(&self, number: usize, passing: &Passing<'_>) -> Result<(), Wrong> {
         let flow = &self.flows[number];
         let others = || self.flows.iter().enumerate().filter(|(other, _)| *other != number);
-        let works = |other: &Flow| other.connection == flow.connection && other.is_well(passing.now);
-        // Data that waits in a flow's own queue leaves by it, whatever was said meanwhile: so what changed is not judged.
-        if !self.backups
-            || !flow.backup
-            || flow.may_change
-            || !flow.is_new
-            || !others().any(|(_, other)| works(other) && !other.may_change)
-        {
+        let works =
+            |other: &Flow| other.connection == flow.connection && other.is_well(passing.now) && !other.may_change;
+        if !self.backups || !flow.is_new {
             return Ok(());
         }
-        Err(("new data on a backup while another subflow works", format!("{} bytes", passing.payload.len())))
+        let length = passing.payload.len();
+        if flow.backup && !flow.may_change && others().any(|(_, other)| works(other)) {
+            return Err(("new data on a backup while another subflow works", format!("{length} bytes")));
+        }
+        // Data that waits in a flow's own queue leaves by it, whatever is said meanwhile; but what lies beyond the window of that
+        // time was not given to any flow yet (net/mptcp/protocol.c, mptcp_check_allowed_size).
+        let after = |(at, edge): (Nanos, u64)| {
+            flow.data >= edge && others().any(|(_, other)| works(other) && other.was_there(at))
+        };
+        match flow.retired.filter(|retired| after(*retired)) {
+            None => Ok(()),
+            Some((at, edge)) => {
+                let late = passing.now.saturating_sub(at) / 1_000_000;
+                let what = format!("{length} bytes from {} on, {late} ms after the window ended at {edge}", flow.data);
+                Err((Breach::STAYS, what))
+            }
+        }
     }
 }
 

@@ -15,17 +15,19 @@ pub(super) struct Options {
     pub mptcp: Option<Mptcp>,
     /// Whether there are MPTCP options that end or change the whole connection: MP_FAIL, MP_FASTCLOSE.
     pub breaks: bool,
-    /// Whether there is an MP_PRIO.
-    pub prio: bool,
+    /// What an MP_PRIO says: whether the subflow is a backup.
+    pub prio: Option<bool>,
+    /// The identifiers of the addresses that a REMOVE_ADDR takes back.
+    pub removed: Vec<u8>,
 }
 
 /// The option that says what a segment is to MPTCP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mptcp {
-    /// MP_CAPABLE: version, the sender's key, the receiver's key.
-    Capable { version: u8, keys: Vec<u64> },
-    /// MP_JOIN: the token in a SYN, and the backup flag where there is one (SYN, SYN/ACK).
-    Join { token: Option<u32>, backup: bool },
+    /// MP_CAPABLE: version, the sender's key, the receiver's key, and how many bytes of data it maps.
+    Capable { version: u8, keys: Vec<u64>, maps: Option<u16> },
+    /// MP_JOIN: the token in a SYN; the backup flag and the identifier of the sender's address where there are (SYN, SYN/ACK).
+    Join { token: Option<u32>, backup: bool, id: Option<u8> },
     /// DSS.
     Dss(Dss),
 }
@@ -104,14 +106,18 @@ impl Options {
             0 => {
                 let keys = value.get(2..).unwrap_or_default().as_chunks::<8>().0;
                 let keys = keys.iter().map(|key| u64::from_be_bytes(*key)).take(2).collect();
-                self.mptcp = Some(Mptcp::Capable { version: first & 0xf, keys });
+                let maps = value.get(18..20).map(|length| read(length) as u16);
+                self.mptcp = Some(Mptcp::Capable { version: first & 0xf, keys, maps });
             }
             1 => {
                 let token = (value.len() == 10).then(|| read(&value[2..6]) as u32);
-                self.mptcp = Some(Mptcp::Join { token, backup: value.len() < 22 && first & 1 == 1 });
+                let begins = value.len() < 22;
+                let id = value.get(1).copied().filter(|_| begins);
+                self.mptcp = Some(Mptcp::Join { token, backup: begins && first & 1 == 1, id });
             }
             2 => self.mptcp = Dss::of(&value[1..]).map(Mptcp::Dss),
-            5 => self.prio = true,
+            4 => self.removed = value[1..].to_vec(),
+            5 => self.prio = Some(first & 1 == 1),
             6 | 7 => self.breaks = true,
             _ => {}
         }
@@ -167,11 +173,14 @@ mod tests {
         let mut options = vec![2, 4, 5, 0xb4, 3, 3, 7, 30, 12, 1, 0x81, 0, 0, 0, 0, 0, 0, 0, 3];
         let read = Options::of(&options);
         assert_eq!((read.mss, read.scale), (Some(1460), Some(7)));
-        assert_eq!(read.mptcp, Some(Mptcp::Capable { version: 1, keys: vec![3] }));
+        assert_eq!(read.mptcp, Some(Mptcp::Capable { version: 1, keys: vec![3], maps: None }));
         options = vec![5, 10, 0, 0, 0, 1, 0, 0, 0, 9, 30, 12, 0x11, 2, 0, 0, 0, 5, 1, 1, 1, 1];
         let read = Options::of(&options);
         assert_eq!(read.sack, [[1, 9]]);
-        assert_eq!(read.mptcp, Some(Mptcp::Join { token: Some(5), backup: true }));
+        assert_eq!(read.mptcp, Some(Mptcp::Join { token: Some(5), backup: true, id: Some(2) }));
+        options = vec![30, 3, 0x51, 30, 5, 0x40, 3, 4, 30, 3, 0x50];
+        assert_eq!((Options::of(&options[..3]).prio, Options::of(&options[8..]).prio), (Some(true), Some(false)));
+        assert_eq!(Options::of(&options[3..8]).removed, [3, 4]);
     }
 
     #[test]

@@ -244,6 +244,23 @@ fn mapped_bytes_are_those_of_the_stream() {
 }
 
 #[test]
+fn the_first_data_is_mapped_by_the_keys() {
+    let judged = |maps: u16, at: u64| {
+        let mut scene = Scene::mptcp();
+        let mut option = vec![30, 22, 1, 0x81];
+        KEYS.iter().for_each(|key| option.extend(key.to_be_bytes()));
+        option.extend(maps.to_be_bytes());
+        option.extend([1, 1]);
+        scene.say(data(0, 100).options(&option), 0, 100);
+        scene.say(data(100, 100).options(&option), at, 100);
+        scene.looks()
+    };
+    assert_eq!(judged(200, 100), [""; 0]);
+    assert_eq!(judged(200, 101), ["bytes that are not those of the stream"]);
+    assert_eq!(judged(100, 101), [""; 0], "not followed any more");
+}
+
+#[test]
 fn mappings_cover_their_segments() {
     let mut scene = Scene::mptcp();
     scene.send(Forward, data(0, 100).options(&dss(None, Some((0, 1, 99)), false)));
@@ -291,23 +308,31 @@ fn mptcp_has_one_window_behind_what_was_acknowledged_to_it() {
     assert_eq!(judged(0, 128_001), ["data beyond MPTCP's window"]);
 }
 
+/// The options of a SYN that joins the client's connection from its address 2.
+fn join(backup: u8) -> Vec<u8> {
+    let token = u32::from_be_bytes(<[u8; 32]>::from(Sha256::digest(KEYS[1].to_be_bytes()))[..4].try_into().unwrap());
+    let mut join = vec![30, 12, 0x10 | backup, 2];
+    join.extend(token.to_be_bytes());
+    join.extend([0; 4]);
+    [&SYN[..], &join].concat()
+}
+
+/// A segment of the second subflow.
+fn second(sample: Sample) -> Sample {
+    sample.ports(40001, 5000)
+}
+
 #[test]
 fn a_backup_carries_nothing_new_while_another_subflow_works() {
     let judged = |backup: u8, answered: bool, judged: bool| {
         let mut scene = Scene::mptcp();
         scene.conduct.watches.iter_mut().for_each(|watch| watch.backups = judged);
-        let token =
-            u32::from_be_bytes(<[u8; 32]>::from(Sha256::digest(KEYS[1].to_be_bytes()))[..4].try_into().unwrap());
-        let mut join = vec![30, 12, 0x10 | backup, 2];
-        join.extend(token.to_be_bytes());
-        join.extend([0; 4]);
         scene.send(Backward, ack(0).options(&dss(Some(0), None, false)));
         scene.send(Forward, data(0, 100).options(&dss(None, Some((0, 1, 100)), false)));
         if answered {
             scene.send(Backward, ack(100).options(&dss(Some(100), None, false)));
         }
-        let second = |sample: Sample| sample.ports(40001, 5000);
-        scene.send(Forward, second(sample::syn(0xffff_ffff)).options(&[&SYN[..], &join].concat()));
+        scene.send(Forward, second(sample::syn(0xffff_ffff)).options(&join(backup)));
         scene.send(Backward, second(sample::syn_ack(999, 0)).options(&SYN));
         scene.now += 300_000_000;
         scene.send(Forward, second(data(0, 100)).options(&dss(None, Some((100, 1, 100)), false)));
@@ -330,6 +355,88 @@ fn backups_are_judged_where_time_is_exact_and_nothing_is_held_back() {
         [(false, true), (true, true), (false, false)].map(|(cork, exact)| judged(cork, exact)),
         [true, false, false]
     );
+}
+
+/// A connection with a second subflow.
+fn joined() -> Scene {
+    let mut scene = Scene::mptcp();
+    scene.send(Backward, ack(0).options(&dss(Some(0), None, false)));
+    scene.send(Forward, second(sample::syn(0xffff_ffff)).options(&join(0)));
+    scene.send(Backward, second(sample::syn_ack(999, 0)).options(&SYN));
+    scene.send(Forward, second(data(0, 0)));
+    scene.send(Backward, second(ack(0)).options(&dss(Some(0), None, false)));
+    scene
+}
+
+#[test]
+fn what_becomes_a_backup_carries_nothing_from_beyond_the_window_of_that_time() {
+    // The window is 1000 scaled by 7, and so ends at 128,000.
+    let judged = |flags: &[u8], from: u64, late: bool| {
+        let mut scene = joined();
+        for flags in flags {
+            let prio = sample::data(1000 - u32::from(late), 0, 0).options(&[30, 3, 0x50 | flags, 1]);
+            scene.send(Backward, second(prio));
+        }
+        scene.send(Forward, data(0, 100).options(&dss(None, Some((0, 1, 100)), false)));
+        scene.send(Backward, ack(100).options(&dss(Some(100), None, false)));
+        scene.send(Forward, second(data(0, 100)).options(&dss(None, Some((from, 1, 100)), false)));
+        scene.looks()
+    };
+    assert_eq!(judged(&[1], 128_000, false), [Breach::STAYS]);
+    assert_eq!(judged(&[1], 127_900, false), [""; 0]);
+    assert_eq!(judged(&[1, 0], 128_000, false), [""; 0]);
+    assert_eq!(judged(&[1], 128_000, true), [""; 0]);
+}
+
+#[test]
+fn an_address_that_is_taken_back_is_told_where_there_is_a_subflow_to_it() {
+    let judged = |id: u8, end: bool| {
+        let mut scene = joined();
+        if end {
+            scene.send(Backward, second(ack(0)).fin());
+        }
+        scene.send(Forward, data(0, 0).options(&[30, 4, 0x40, id]));
+        scene.looks()
+    };
+    assert_eq!(judged(2, false), [Breach::KEEPS]);
+    assert_eq!(judged(3, false), [""; 0]);
+    assert_eq!(judged(2, true), [""; 0]);
+}
+
+#[test]
+fn a_data_ack_knows_what_subflows_acknowledged_long_ago() {
+    let judged = |acked: u32, wait: u64| {
+        let mut scene = joined();
+        scene.send(Forward, data(0, 100).options(&dss(None, Some((0, 1, 100)), false)));
+        scene.send(Forward, second(data(0, 100)).options(&dss(None, Some((100, 1, 100)), false)));
+        scene.send(Backward, ack(100).options(&dss(Some(100), None, false)));
+        scene.send(Backward, second(ack(acked)).options(&dss(Some(100), None, false)));
+        scene.now += wait * 1_000_000;
+        scene.send(Backward, second(ack(acked)).options(&dss(Some(100), None, false)));
+        scene.send(Backward, second(ack(100)).options(&dss(Some(200), None, false)));
+        scene.looks()
+    };
+    assert_eq!(judged(100, 200), [Breach::LEAVES_OUT_DATA]);
+    assert_eq!(judged(100, 100), [""; 0]);
+    // What a subflow has not acknowledged is its own affair.
+    assert_eq!(judged(0, 200), [""; 0]);
+}
+
+#[test]
+fn a_sender_does_not_rest_beyond_its_timer() {
+    let judged = |exact: bool, wait: u64| {
+        let mut scene = Scene { conduct: Conduct::of(&case(), &[LINK], exact), ..Scene::new() };
+        scene.send(Forward, sample::syn(0xffff_ffff).options(&SYN));
+        scene.send(Backward, sample::syn_ack(999, 0).options(&SYN));
+        scene.enters(Forward, data(0, 1000));
+        scene.send(Backward, ack(0));
+        scene.now += wait * 1_000_000;
+        scene.send(Forward, data(0, 1000));
+        scene.looks()
+    };
+    assert_eq!(judged(true, 1000), ["nothing for longer than its timer lasts"]);
+    assert_eq!(judged(true, 800), [""; 0]);
+    assert_eq!(judged(false, 1000), [""; 0]);
 }
 
 #[test]
