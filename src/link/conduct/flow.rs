@@ -10,8 +10,8 @@ use crate::link::stage::Nanos;
 use crate::observation::Breach;
 use crate::payload::Payload;
 
-/// The segment size that every TCP takes, where a SYN names none (RFC 9293, section 3.7.1).
-const MSS_DEFAULT: u16 = 536;
+/// The segment sizes that every TCP takes over IPv4 and over IPv6, where a SYN names none (RFC 9293, section 3.7.1).
+const MSS_DEFAULT: [u16; 2] = [536, 1220];
 
 /// A flow whose packets are acknowledged within this time is well: no timer of its sender has run out, the least of which
 /// is 200 ms.
@@ -206,7 +206,7 @@ impl Flow {
         if self.sent == self.acked {
             self.waits_since = *now;
         }
-        let (most, mss) = (self.edge, self.mss.unwrap_or(MSS_DEFAULT));
+        let (most, mss) = (self.edge, self.mss.unwrap_or(MSS_DEFAULT[usize::from(self.local.is_ipv6())]));
         self.is_new = end > self.sent && !payload.is_empty();
         if self.is_new {
             self.sent = end;
