@@ -84,7 +84,7 @@ impl Rest {
     /// For how long nothing has been done about what is under way, where that is too long.
     pub fn is_too_long(&mut self, now: Nanos) -> Option<String> {
         let timeout = self.slowest.map_or(UNKNOWN, |slowest| LEAST + 5 * slowest);
-        let most = (2 * timeout << self.repeats.min(DOUBLES)) + SPARE;
+        let most = ((2 * timeout) << self.repeats.min(DOUBLES)) + SPARE;
         let rest = now.saturating_sub(self.since);
         self.over |= self.repeats >= DOUBLES;
         if self.over || self.under_way.is_empty() || rest <= most {
