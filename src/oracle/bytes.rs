@@ -50,7 +50,9 @@ fn passed_altered(run: &Run<'_>, sender: Sender) -> bool {
         run.case.is_mptcp() && BOTH.iter().any(|&side| run.case.knobs(run.endpoint(side).host).mptcp_checksum);
     // A subflow that has joined is reset, and what it brought thrown away: another one brings it again.
     let noticed = run.counter(sender.peer(), "MPTcpExt.DataCsumErr") > 0 && middlebox::alter_the_first(run.case);
-    middlebox::alter(run.case) && (!checked || noticed || fallback::at_the_handshake(run))
+    // Data in a SYN comes before any mapping, and so before any checksum of MPTCP (RFC 8684, appendix B).
+    let in_syn = sender == Sender::Client && run.counter(Sender::Server, "TcpExt.TCPFastOpenPassive") > 0;
+    middlebox::alter(run.case) && (!checked || noticed || in_syn || fallback::at_the_handshake(run))
 }
 
 /// A wrong length that nobody named: the receiver saw the end of the stream elsewhere than after its last byte.
@@ -88,6 +90,28 @@ mod tests {
         let mut seen = healthy::observation(&case());
         change(&mut seen);
         judge(&case(), &seen)
+    }
+
+    #[test]
+    fn a_byte_altered_in_a_syn_has_no_checksum_of_mptcp() {
+        use crate::case::{Action, Host, LinkId, Pick, Protocol, Rule};
+        let mut case = case();
+        case.server.host = Host::Ns2;
+        (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+        case.client.options.fastopen = true;
+        case.hosts.entry(Host::Ns1).or_default().mptcp_checksum = true;
+        case.links.entry(LinkId::Ns1Ns2).or_default().forward.rules = vec![Rule::once(Pick::Data(0), Action::Alter(0))];
+        let judged = |passive: i64, damage: fn(&mut Observation)| {
+            let mut seen = healthy::observation(&case);
+            let counters = &mut seen.hosts.entry(Host::Ns2).or_default().counters;
+            counters.insert("TcpExt.TCPFastOpenPassive".to_owned(), passive);
+            damage(&mut seen);
+            judge(&case, &seen).kind
+        };
+        let at_server: fn(&mut Observation) = |seen| seen.server.mismatch = Some(mismatch(Damage::BitFlip));
+        let at_client: fn(&mut Observation) = |seen| seen.client.mismatch = Some(mismatch(Damage::BitFlip));
+        let all = [judged(1, at_server), judged(0, at_server), judged(1, at_client)];
+        assert_eq!(all, [Kind::Pass, Kind::Corrupt, Kind::Corrupt]);
     }
 
     #[test]
