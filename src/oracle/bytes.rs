@@ -108,10 +108,13 @@ mod tests {
             damage(&mut seen);
             judge(&case, &seen).kind
         };
-        let at_server: fn(&mut Observation) = |seen| seen.server.mismatch = Some(mismatch(Damage::BitFlip));
-        let at_client: fn(&mut Observation) = |seen| seen.client.mismatch = Some(mismatch(Damage::BitFlip));
+        fn byte() -> Option<Mismatch> {
+            Some(Mismatch { length: 1, ..mismatch(Damage::BitFlip) })
+        }
+        let at_server: fn(&mut Observation) = |seen| seen.server.mismatch = byte();
+        let at_client: fn(&mut Observation) = |seen| seen.client.mismatch = byte();
         let all = [judged(1, at_server), judged(0, at_server), judged(1, at_client)];
-        assert_eq!(all, [Kind::Pass, Kind::Corrupt, Kind::Corrupt]);
+        assert_eq!(all.map(|kind| kind == Kind::Corrupt), [false, true, true]);
     }
 
     #[test]
