@@ -28,7 +28,8 @@ fn excused(run: &Run<'_>, breach: &Breach) -> bool {
         Breach::LEAVES_OUT_DATA => moved("NoDSSInWindow") || memory::may_fill(run, breach.by),
         // An acknowledgement that the host did not look at says nothing to it.
         Breach::STAYS => !moved("MPPrioRx") && !moved("MPPrioTx"),
-        Breach::KEEPS => moved("RmAddr") || moved("RmAddrDrop") || !hears_of_removals(run, breach),
+        // One that is dropped came while another one waited to be heeded, and that is counted.
+        Breach::KEEPS => moved("RmAddr") || !hears_of_removals(run, breach),
         _ => false,
     }
 }
@@ -95,6 +96,7 @@ mod tests {
         assert!(judged(Breach::STAYS, &["MPPrioRx"], same));
         assert!(!judged(Breach::STAYS, &[], same));
         assert!(judged(Breach::KEEPS, &[], same));
+        assert!(judged(Breach::KEEPS, &["RmAddrDrop"], same));
         assert!(!judged(Breach::KEEPS, &["RmAddr"], same));
         assert!(!judged(Breach::KEEPS, &[], userspace));
     }
