@@ -83,6 +83,7 @@ const BUILT_IN: &[&str] = &[
     include_str!("../../cases/known/one-sided-fallback-7.2.toml"),
     include_str!("../../cases/known/one-sided-fallback-loss-6.18.toml"),
     include_str!("../../cases/known/one-sided-fallback-loss-7.2.toml"),
+    include_str!("../../cases/known/peek-hole-7.2.toml"),
     include_str!("../../cases/known/rcvlowat-stall-7.2.toml"),
     include_str!("../../cases/known/rcvlowat-stall.toml"),
     include_str!("../../cases/known/rcvlowat-window-7.2.toml"),

@@ -6,8 +6,9 @@
 
 use super::memory::{detail, sockets};
 use super::{BOTH, Kind, Run, Verdict, fallen_back, leaving, memory, middlebox};
+use crate::case::Receiving;
 use crate::observation::SocketState;
-use crate::payload::Sender;
+use crate::payload::{Damage, Sender};
 
 const FAST_OPEN: &str = "TCP Fast Open";
 
@@ -25,6 +26,7 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         (falls_back(run) && meets_middlebox(run), "middlebox against DSS"),
         (falls_back(run) && drops_behind(run), "NoDSSInWindow"),
         (verdict.kind == Kind::Corrupt && joins_late(run), "subflows joined late"),
+        (verdict.kind == Kind::Corrupt && peeks(run), "MSG_PEEK on MPTCP"),
         (loses && fallen_back::overlaps(run), "segments that overlap"),
         (truncated && fallen_back::ends_at_once(run), "end sent at the fallback"),
         (truncated && fallen_back::closed_unread(run), "closed with bytes unread"),
@@ -118,6 +120,15 @@ fn heeds_no_data_fin(run: &Run<'_>) -> bool {
     })
 }
 
+/// Whether bytes that are missing at an end are those that it saw by MSG_PEEK on an MPTCP socket.
+fn peeks(run: &Run<'_>) -> bool {
+    BOTH.into_iter().any(|side| {
+        let story = run.story(side);
+        let lacks = story.mismatch.as_ref().is_some_and(|found| found.kind == Damage::Hole);
+        lacks && story.mptcp.is_some() && run.endpoint(side).io.receive == Receiving::SaveWithPeek
+    })
+}
+
 /// Whether the server may have taken subflows in only after data had come over them, while a program held the connection: on
 /// another CPU, or on the same where a program may be interrupted, as it never is in virtual time.
 fn joins_late(run: &Run<'_>) -> bool {
@@ -139,7 +150,7 @@ fn lacks_its_beginning(run: &Run<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::case::{Case, Protocol, Syncookies};
+    use crate::case::{Case, Protocol, Receiving, Syncookies};
     use crate::observation::{End, MptcpState, SocketState};
     use crate::oracle::{healthy, judge};
     use crate::payload::{Damage, Mismatch};
@@ -194,6 +205,23 @@ mod tests {
             assert!(late.ends_with("(subflows joined late)"), "{late}");
         }
         assert_eq!([looks(1, 3, true), looks(2, 0, true)], [(); 2].map(|()| looks(1, 0, false)));
+    }
+
+    #[test]
+    fn a_hole_is_told_of_a_look_alone() {
+        let looks = |receive, kind| {
+            let mut case = Case::default();
+            (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+            case.client.io.receive = receive;
+            let mut seen = healthy::observation(&case);
+            let hex = String::new();
+            seen.client.mismatch = Some(Mismatch { kind, offset: 1, length: 1, expected: 9, received: 8, hex });
+            judge(&case, &seen).signature
+        };
+        let hole = looks(Receiving::SaveWithPeek, Damage::Hole);
+        assert_eq!(hole, "Corrupt: hole server>client (MSG_PEEK on MPTCP)");
+        assert!(!looks(Receiving::Recv, Damage::Hole).contains("PEEK"));
+        assert!(!looks(Receiving::SaveWithPeek, Damage::Garbage).contains("PEEK"));
     }
 
     #[test]

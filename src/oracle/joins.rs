@@ -1,6 +1,6 @@
 //! Whether a connection used the paths that its path managers were given, and no others.
 
-use super::{BOTH, Kind, Run, Verdict, counters};
+use super::{BOTH, Kind, Run, Verdict, counters, silence};
 use crate::case::{Case, Direction, First, Impairments, LinkId, PmEndpoint, Syncookies};
 use crate::payload::Sender;
 
@@ -45,7 +45,7 @@ fn too_many(run: &Run<'_>) -> Option<Verdict> {
 /// Where nothing is in the way, and the path managers ask for subflows, the server sees one.
 fn missing(run: &Run<'_>) -> Option<Verdict> {
     let joined = run.counter(Sender::Server, "MPTcpExt.MPJoinAckRx") > 0;
-    (is_smooth(run) && is_long(run.case) && asks(run.case) && !joined).then(|| {
+    (is_smooth(run) && is_long(run.case) && lasts(run) && asks(run.case) && !joined).then(|| {
         let looks = "nobody joined although the path managers ask for it";
         Verdict::of(Kind::CounterBroken, looks, looks.to_owned())
     })
@@ -60,6 +60,11 @@ fn is_long(case: &Case) -> bool {
         First::Client => client,
         First::Server => server,
     }
+}
+
+/// Whether the transfer has outlasted the packets of a join, and what comes before them.
+fn lasts(run: &Run<'_>) -> bool {
+    run.seen.timings.transfer >= 4 * silence::round_trip(run.case)
 }
 
 /// Whether the path managers certainly make a further subflow.
@@ -123,6 +128,8 @@ pub fn is_calm(run: &Run<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::case::{Host, Knobs, Loss, PathManager, Protocol, Topology};
     use crate::observation::{LinkStory, Observation};
@@ -167,6 +174,16 @@ mod tests {
         for excused in [lossy, short, shut, unflagged, refused] {
             assert_eq!(judged(&excused, alone), "Pass");
         }
+        let over = |after: u64| {
+            let mut slow = joined(endpoint);
+            slow.links.entry(LinkId::Path2).or_default().forward.delay = Duration::from_millis(10);
+            let ends = |seen: &mut Observation| {
+                alone(seen);
+                seen.timings.transfer = Duration::from_millis(after);
+            };
+            judged(&slow, ends)
+        };
+        assert_eq!((over(5).as_str(), over(50).as_str()), ("Pass", missing));
     }
 
     #[test]

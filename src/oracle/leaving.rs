@@ -5,9 +5,14 @@ use crate::case::{Leave, Manner, Protocol};
 use crate::observation::{CallError, End, SocketState, Story};
 use crate::payload::Sender;
 
-/// Whether this error of `side` is how it learns that the other endpoint has left.
+/// Whether this error of `side` is how it learns that the other endpoint has left. A reset that overtakes the SYN/ACK refuses the
+/// connection (RFC 9293, section 3.10.7.3).
 pub fn explains(run: &Run<'_>, side: Sender, error: &CallError) -> bool {
-    let reset = matches!(error.errno.as_str(), "ECONNRESET" | "EPIPE" | "ENOTCONN");
+    let reset = match error.errno.as_str() {
+        "ECONNRESET" | "EPIPE" | "ENOTCONN" => true,
+        "ECONNREFUSED" => side == Sender::Client && run.expected.may_miss_the_end,
+        _ => false,
+    };
     reset && run.story(side.peer()).left
 }
 
@@ -85,7 +90,7 @@ fn fastclose(run: &Run<'_>, by: Sender, leaver: &Story, peer: &Story) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{Case, Host, Impairments, LinkId, Loss, SocketOption};
+    use crate::case::{Case, Host, Impairments, LinkId, Loss, Reorder, SocketOption};
     use crate::observation::{MptcpState, Observation};
     use crate::oracle::{healthy, judge};
 
@@ -120,6 +125,26 @@ mod tests {
         let mut other = left(&case);
         other.server.error = Some(CallError { call: "recv".into(), errno: "EIO".into(), sent: 0, received: 0 });
         assert_eq!(judge(&case, &other).signature, "Reset: server recv EIO");
+    }
+
+    #[test]
+    fn a_reset_that_overtakes_the_answer_refuses_the_connection() {
+        let mut case = case(Manner::Close);
+        (case.ending.leave.as_mut().unwrap().by, case.server.payload) = (Sender::Server, 0);
+        let refused = |case: &Case| {
+            let mut seen = left(case);
+            (seen.client, seen.server) = (seen.server, seen.client);
+            let error = CallError { call: "recv".into(), errno: "ECONNREFUSED".into(), sent: 9, received: 0 };
+            (seen.client.error, seen.client.received, seen.server.sent) = (Some(error), 0, 0);
+            judge(case, &seen).signature
+        };
+        assert_eq!(refused(&case), "Reset: client recv ECONNREFUSED");
+        let reorders = Impairments {
+            reorder: Some(Reorder { probability: 0.1, correlation: 0.0, gap: 0 }),
+            ..Impairments::default()
+        };
+        case.links.entry(LinkId::Ns1Ns2).or_default().backward = reorders;
+        assert_eq!(refused(&case), "Pass");
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(super) struct Flow {
     pub remote_id: Option<u8>,
     /// Whether the packet at hand carries data that was not sent before by any flow.
     pub is_new: bool,
+    /// Whether it has carried data that another flow had sent before.
+    pub reinjects: bool,
     /// Where in the data it stands.
     pub data: u64,
     /// What of the data came in segments that this flow has not acknowledged yet: from where to where of the flow, and from where
@@ -98,6 +100,7 @@ impl Flow {
             retired: None,
             remote_id: None,
             is_new: false,
+            reinjects: false,
             data: 0,
             unpassed: Vec::new(),
             numbers: [None; 2],

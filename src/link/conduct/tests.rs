@@ -364,6 +364,20 @@ fn a_backup_carries_nothing_new_while_another_subflow_works() {
 }
 
 #[test]
+fn a_backup_that_sends_old_data_again_may_go_on_with_new_data() {
+    let mut scene = Scene::mptcp();
+    scene.send(Backward, ack(0).options(&dss(Some(0), None, false)));
+    scene.send(Forward, data(0, 100).options(&dss(None, Some((0, 1, 100)), false)));
+    scene.send(Forward, second(sample::syn(0xffff_ffff)).options(&join(1)));
+    scene.send(Backward, second(sample::syn_ack(999, 0)).options(&SYN));
+    scene.send(Forward, second(data(0, 100)).options(&dss(None, Some((0, 1, 100)), false)));
+    scene.send(Backward, ack(100).options(&dss(Some(100), None, false)));
+    scene.now += 300_000_000;
+    scene.send(Forward, second(data(100, 100)).options(&dss(None, Some((100, 101, 100)), false)));
+    assert_eq!(scene.looks(), [""; 0]);
+}
+
+#[test]
 fn backups_are_judged_where_time_is_exact_and_nothing_is_held_back() {
     let judged = |cork: bool, exact: bool| {
         let mut case = case();
