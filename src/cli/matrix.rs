@@ -90,7 +90,7 @@ pub struct Args {
     #[arg(short = 'c', long, value_name = "FOLDER", conflicts_with = "evidence", help_heading = "Running")]
     capture: Option<PathBuf>,
 
-    /// Run so many transfers at once [default: 8 for each CPU on the host, one for each in uml]
+    /// Run so many transfers at once [default: 8 for each CPU on the host, CPUs + 1 in uml]
     #[arg(long, value_name = "N", env = "WHITEWATER_JOBS", hide_env_values = true, value_parser = options::jobs, help_heading = "Running")]
     jobs: Option<usize>,
 

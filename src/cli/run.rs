@@ -64,7 +64,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Coverage")]
     lcov: Option<PathBuf>,
 
-    /// Run so many cases at once; one that waits costs no CPU [default: 8 for each CPU on the host, one for each in uml]
+    /// Run so many cases at once; one that waits costs no CPU [default: 8 for each CPU on the host, CPUs + 1 in uml]
     #[arg(long, value_name = "N", env = "WHITEWATER_JOBS", hide_env_values = true, help_heading = "Running", value_parser = options::jobs)]
     jobs: Option<usize>,
 

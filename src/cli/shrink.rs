@@ -30,7 +30,7 @@ pub struct Args {
     #[command(flatten)]
     world: WorldArgs,
 
-    /// Run so many candidates at once [default: 8 for each CPU on the host, one for each in uml]
+    /// Run so many candidates at once [default: 8 for each CPU on the host, CPUs + 1 in uml]
     #[arg(long, value_name = "N", env = "WHITEWATER_JOBS", hide_env_values = true, value_parser = options::jobs)]
     jobs: Option<usize>,
 
