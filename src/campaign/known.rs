@@ -79,6 +79,7 @@ const BUILT_IN: &[&str] = &[
     include_str!("../../cases/known/join-late-6.18.toml"),
     include_str!("../../cases/known/left-after-close-6.18.toml"),
     include_str!("../../cases/known/left-after-fallback-7.2.toml"),
+    include_str!("../../cases/known/merge-beyond-mapping-7.2.toml"),
     include_str!("../../cases/known/one-sided-fallback-6.18.toml"),
     include_str!("../../cases/known/one-sided-fallback-7.2.toml"),
     include_str!("../../cases/known/one-sided-fallback-loss-6.18.toml"),

@@ -26,6 +26,7 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         (falls_back(run) && meets_middlebox(run), "middlebox against DSS"),
         (falls_back(run) && drops_behind(run), "NoDSSInWindow"),
         (verdict.kind == Kind::Corrupt && joins_late(run), "subflows joined late"),
+        (verdict.kind == Kind::Corrupt && overruns_a_mapping(run), "segments merged beyond a mapping"),
         (verdict.kind == Kind::Corrupt && peeks(run), "MSG_PEEK on MPTCP"),
         (loses && fallen_back::overlaps(run), "segments that overlap"),
         (truncated && fallen_back::ends_at_once(run), "end sent at the fallback"),
@@ -120,6 +121,13 @@ fn heeds_no_data_fin(run: &Run<'_>) -> bool {
     })
 }
 
+/// Whether a middlebox has made segments that go beyond their mappings, and the kernel has noticed once it had read one.
+fn overruns_a_mapping(run: &Run<'_>) -> bool {
+    const NOTICED: [&str; 2] = ["MPTcpExt.DSSCorruptionReset", "MPTcpExt.DSSCorruptionFallback"];
+    let noticed = BOTH.into_iter().any(|side| NOTICED.iter().any(|name| run.counter(side, name) > 0));
+    noticed && middlebox::merge_over(run.case)
+}
+
 /// Whether bytes that are missing at an end are those that it saw by MSG_PEEK on an MPTCP socket.
 fn peeks(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
@@ -150,7 +158,9 @@ fn lacks_its_beginning(run: &Run<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::case::{Case, Protocol, Receiving, Syncookies};
+    use std::time::Duration;
+
+    use crate::case::{Action, Case, Host, Kept, LinkId, Merge, Pick, Protocol, Receiving, Rule, Syncookies};
     use crate::observation::{End, MptcpState, SocketState};
     use crate::oracle::{healthy, judge};
     use crate::payload::{Damage, Mismatch};
@@ -208,6 +218,25 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_beyond_its_mapping_is_told_where_a_merge_made_it_and_the_kernel_noticed() {
+        let looks = |options, noticed| {
+            let mut case = Case::default();
+            case.server.host = Host::Ns2;
+            (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+            let merge = Action::Merge(Merge { within: Duration::from_millis(1), options });
+            case.links.entry(LinkId::Ns1Ns2).or_default().backward.rules = vec![Rule::once(Pick::Data(0), merge)];
+            let mut seen = healthy::observation(&case);
+            let (kind, hex) = (Damage::Elsewhere, String::new());
+            seen.client.mismatch = Some(Mismatch { kind, offset: 1, length: 1, expected: 9, received: 9, hex });
+            let counters = &mut seen.hosts.entry(case.client.host).or_default().counters;
+            counters.insert("MPTcpExt.DSSCorruptionReset".into(), noticed);
+            judge(&case, &seen).signature.contains("merged beyond a mapping")
+        };
+        assert!(looks(Kept::First, 1));
+        assert_eq!([looks(Kept::First, 0), looks(Kept::Same, 1)], [false; 2]);
+    }
+
+    #[test]
     fn a_hole_is_told_of_a_look_alone() {
         let looks = |receive, kind| {
             let mut case = Case::default();
@@ -249,7 +278,7 @@ mod tests {
     fn a_data_fin_is_unheeded_where_it_is_next_comes_again_and_old_data_came() {
         let looks = |next: u64, again: u64, old: i64| {
             let mut case = Case::default();
-            case.server.host = crate::case::Host::Ns2;
+            case.server.host = Host::Ns2;
             let mut seen = healthy::observation(&case);
             seen.end = End::Stalled { idle: Default::default() };
             let socket = |state: &str, details: &[(&str, u64)]| SocketState {

@@ -83,6 +83,12 @@ fn alters(case: &Case, links: &[LinkId]) -> bool {
     done(case, links).into_iter().any(|(_, action)| matches!(action, Action::Alter(_)))
 }
 
+/// Whether segments are merged and a mapping is lost over it: what is left does not cover the whole.
+pub fn merge_over(case: &Case) -> bool {
+    let loses = |action| matches!(action, Action::Merge(merge) if merge.options.loses());
+    done(case, &case.path()).into_iter().any(|(_, action)| loses(action))
+}
+
 /// Whether bits are flipped one by one.
 pub fn flip(case: &Case) -> bool {
     done(case, &case.path()).into_iter().any(|(_, action)| matches!(action, Action::Flip(_)))

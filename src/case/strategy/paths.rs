@@ -27,7 +27,7 @@ const FIRST_SHARE: f64 = 0.12;
 const ALL_DOWN_SHARE: f64 = 0.2;
 /// The share of cases with several impaired paths in which one thing is told of a path and nothing else happens: what comes
 /// of it is certain then.
-const RETIRES_SHARE: f64 = 0.2;
+const RETIRES_SHARE: f64 = 0.35;
 /// The least that such a transfer carries, and up to where in it that happens. The rest is more than any window holds by then.
 const RETIRES: (u64, u64) = (1 << 20, 256 << 10);
 /// What a long transfer has at least in one direction, where the links let so much through.
