@@ -2,7 +2,7 @@
 //! is heard once.
 
 use super::joins::is_calm;
-use super::{BOTH, Kind, Run, Verdict};
+use super::{BOTH, Kind, Run, Verdict, memory};
 use crate::case::{Case, Event, Happening, LinkId};
 use crate::observation::{Happened, PmEvent, PmEventKind};
 use crate::payload::Sender;
@@ -104,7 +104,9 @@ fn unheard(run: &Run<'_>) -> Option<Verdict> {
         let due = [run.case.server.payload.saturating_sub(client), run.case.client.payload.saturating_sub(server)];
         due.into_iter().max().unwrap_or(0)
     };
-    if run.case.rounds.count > 1 || !last.clone().all(|happened| left(happened) >= EARLY) {
+    // What a full receiver throws away takes its options with it.
+    let missed = memory::has_thrown_away(run);
+    if missed || run.case.rounds.count > 1 || !last.clone().all(|happened| left(happened) >= EARLY) {
         return None;
     }
     [("RmAddrTx", "RmAddr"), ("MPPrioTx", "MPPrioRx")].into_iter().find_map(|(told, heard)| {
@@ -180,6 +182,19 @@ mod tests {
         let remove = Happening::Remove { host: Host::Ns1, link: LinkId::Path2 };
         let told = case(remove, joining());
         assert_eq!(judged(&told, 0, &[(Host::Ns1, "RmAddrTx")]), "CounterBroken: server never heard MPTcpExt.RmAddr");
+        let mut small = told.clone();
+        small.server.options.rcvbuf = Some(8192);
+        let thrown = |case: &Case| {
+            let mut seen = healthy::observation(case);
+            seen.events = vec![Happened::default()];
+            let count = |seen: &mut Observation, host, name: &str| {
+                seen.hosts.entry(host).or_default().counters.insert(name.into(), 2);
+            };
+            count(&mut seen, Host::Ns1, "MPTcpExt.RmAddrTx");
+            count(&mut seen, Host::Ns2, "TcpExt.TCPZeroWindowDrop");
+            judge(case, &seen).signature
+        };
+        assert_eq!(thrown(&small), "Pass", "what carried it was thrown away");
         assert_eq!(judged(&told, 0, &[(Host::Ns1, "RmAddrTx"), (Host::Ns2, "RmAddr")]), "Pass");
         let announced = case(remove, PmEndpoint { signal: true, ..PmEndpoint::on(LinkId::Path2) });
         let again = judged(&announced, 0, &[(Host::Ns2, "AddAddrTx")]);
