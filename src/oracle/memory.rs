@@ -123,7 +123,14 @@ pub fn both_took_back(run: &Run<'_>) -> bool {
         let end = run.endpoint(side);
         let smaller = end.options.rcvbuf_late.is_some()
             || [SocketOption::SoRcvbuf, SocketOption::TcpWindowClamp].iter().any(|it| end.smallest(*it).is_some());
-        smaller && run.counter(side, "TcpExt.TCPACKSkippedSeq") > 0
+        // Its peer has sent more than it now lets it send.
+        let peer = run.endpoint(side.peer()).host;
+        let beyond = |socket: &SocketState| {
+            u64::from(socket.send_queue).saturating_sub(detail(socket, "notsent_bytes")) > detail(socket, "snd_wnd")
+        };
+        let taken_back =
+            || sockets(run, "tcp").any(|(host, socket)| host == peer && socket.state == "ESTAB" && beyond(socket));
+        (smaller || taken_back()) && run.counter(side, "TcpExt.TCPACKSkippedSeq") > 0
     })
 }
 
@@ -342,6 +349,20 @@ mod tests {
         };
         assert_eq!(looks(Some(4096), Some(8192)), "both windows taken back");
         assert_eq!(looks(Some(4096), None), "");
+        let sent = |unsent| {
+            let skips = |seen: &mut Observation| {
+                for host in [Host::Ns1, Host::Ns2] {
+                    let details = [("snd_wnd", 58_112), ("notsent_bytes", unsent)];
+                    let socket =
+                        SocketState { send_queue: 60_311, state: "ESTAB".into(), ..socket("tcp", 0, &details) };
+                    let story = seen.hosts.entry(host).or_default();
+                    story.stalled_sockets = vec![socket];
+                    story.counters.insert("TcpExt.TCPACKSkippedSeq".into(), 7);
+                }
+            };
+            told(&stalled(&mptcp(), &[], skips)).to_owned()
+        };
+        assert_eq!((sent(191).as_str(), sent(5000).as_str()), ("both windows taken back", ""));
     }
 
     #[test]

@@ -53,7 +53,10 @@ impl Events {
     /// ENOENT where the kernel has no MPTCP path manager.
     pub fn listen(host: &str) -> Result<Events, NetError> {
         let failed = |operation: &'static str| move |error| NetError::new(operation, error).on(host);
-        let socket = open().map_err(failed("open a generic netlink socket"))?;
+        let mut socket = open().map_err(failed("open a generic netlink socket"))?;
+        // The kernel's own address is 0, and what it says to all is not for itself: a socket without an address of its own hears
+        // nothing (net/netlink/af_netlink.c, do_one_broadcast).
+        socket.bind_auto().map_err(failed("bind a netlink socket"))?;
         let mut asking = PathManager { socket, family: GENL_ID_CTRL, sequence: 0, host: host.to_owned() };
         let (_, group) = asking.numbers().map_err(|error| nobody(host, error))?;
         let group = group.ok_or_else(|| nobody(host, io::ErrorKind::NotFound.into()))?;
