@@ -52,7 +52,7 @@ struct Passage {
     damaged: f64,
     /// How many of the lost came directly behind another, as a share of the lost.
     in_bursts: f64,
-    /// The share of the segments that overtook others on their first way.
+    /// The share of the segments that overtook others: on their first way, where the link counts those.
     at_once: f64,
     /// Milliseconds.
     mean: f64,
@@ -68,7 +68,7 @@ fn passage(world: &UmlWorld, case: &Case) -> Passage {
     let verdict = judge(case, &seen);
     assert_eq!(verdict.kind, Kind::Pass, "{verdict:?}");
     let [into, out] = ["ns1-ns2", "ns3-ns4"].map(|link| data(&folder.path().join(format!("{link}.pcapng"))));
-    compare(&into, &out, &seen)
+    compare(case.link(LinkId::Ns2Ns3).backend, &into, &out, &seen)
 }
 
 /// A packet with data: what it is known by, when it was seen, and its length.
@@ -92,7 +92,7 @@ fn data(path: &Path) -> Vec<Packet> {
     forward.filter_map(|carried| packet(carried.at, &carried.frame)).collect()
 }
 
-fn compare(into: &[Packet], out: &[Packet], seen: &Observation) -> Passage {
+fn compare(backend: Backend, into: &[Packet], out: &[Packet], seen: &Observation) -> Passage {
     let mut arrivals: HashMap<[u8; 6], Vec<Duration>> = HashMap::new();
     for packet in out {
         arrivals.entry(packet.key).or_default().push(packet.at);
@@ -106,16 +106,21 @@ fn compare(into: &[Packet], out: &[Packet], seen: &Observation) -> Passage {
     let mean = delays.iter().sum::<f64>() / count;
     let more = into.iter().filter_map(arrived).map(|times| times.len() - 1).sum::<usize>() as f64;
     let pairs = into.windows(2).filter(|pair| arrived(&pair[0]).is_none() && arrived(&pair[1]).is_none()).count();
-    // A link of ours counts the gap in the byte stream, where a retransmission has the place of the first transmission.
+    // A link of ours counts the gap in the byte stream, where a retransmission has the place of the first transmission; netem
+    // counts packets.
     let mut sequences = HashSet::new();
-    let first: Vec<&Packet> = into.iter().filter(|packet| sequences.insert(&packet.key[2..])).collect();
+    let counted: Vec<&Packet> = if backend == Backend::Netem {
+        into.iter().collect()
+    } else {
+        into.iter().filter(|packet| sequences.insert(&packet.key[2..])).collect()
+    };
     let soon = |packet: &&&Packet| arrived(packet).is_some_and(|times| times[0] - packet.at < SOON);
     let damaged = seen.hosts[&Host::Ns4].counters.get("Tcp.InCsumErrors").copied().unwrap_or(0) as f64;
     let time = (out[out.len() - 1].at - out[0].at).as_secs_f64();
     Passage {
         lost: 1.0 - count / sent,
         doubled: more / sent,
-        at_once: first.iter().filter(soon).count() as f64 / first.len() as f64,
+        at_once: counted.iter().filter(soon).count() as f64 / counted.len() as f64,
         damaged: damaged / sent,
         in_bursts: pairs as f64 / (sent - count),
         mean,

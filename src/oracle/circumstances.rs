@@ -36,6 +36,7 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         (rests_on_cookie(run) && lacks_its_beginning(run), "up to three bytes before the first"),
         (opens_fast(run), FAST_OPEN),
         (stalled && opens_fast(run) && keeps_all_back(run), "not a byte sent"),
+        (stalled && is_refused_fast(run), "TCP Fast Open refused"),
         (stalled && memory::full_out_of_order(run), "several subflows, receive memory full"),
         (
             (stalled || verdict.kind == Kind::Leak) && memory::full_of_unchecked(run),
@@ -94,6 +95,11 @@ fn meets_middlebox(run: &Run<'_>) -> bool {
 /// Whether a connection began with data in its SYN.
 fn opens_fast(run: &Run<'_>) -> bool {
     run.counter(Sender::Server, "TcpExt.TCPFastOpenPassive") > 0
+}
+
+/// Whether the server did not take the data in a SYN of an MPTCP client, which then sends it again without a mapping.
+fn is_refused_fast(run: &Run<'_>) -> bool {
+    run.case.is_mptcp() && run.counter(Sender::Client, "TcpExt.TCPFastOpenActiveFail") > 0
 }
 
 /// Whether the kernel has taken bytes from a server on an MPTCP socket, and sent none of them.
@@ -296,6 +302,23 @@ mod tests {
         };
         assert!(looks(9, 2, 1));
         assert_eq!([looks(8, 2, 1), looks(9, 1, 1), looks(9, 2, 0)], [false; 3]);
+    }
+
+    #[test]
+    fn a_fast_open_that_was_refused_is_told_of_mptcp() {
+        let looks = |protocol, failed| {
+            let mut case = Case::default();
+            (case.client.protocol, case.server.protocol) = (protocol, protocol);
+            let mut seen = healthy::observation(&case);
+            seen.end = End::Stalled { idle: Default::default() };
+            let counters = &mut seen.hosts.entry(case.client.host).or_default().counters;
+            counters.insert("TcpExt.TCPFastOpenActiveFail".into(), failed);
+            judge(&case, &seen).signature.contains("(TCP Fast Open refused)")
+        };
+        assert_eq!(
+            [looks(Protocol::Mptcp, 1), looks(Protocol::Mptcp, 0), looks(Protocol::Tcp, 1)],
+            [true, false, false]
+        );
     }
 
     #[test]

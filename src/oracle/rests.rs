@@ -104,8 +104,8 @@ fn unheard(run: &Run<'_>) -> Option<Verdict> {
         let due = [run.case.server.payload.saturating_sub(client), run.case.client.payload.saturating_sub(server)];
         due.into_iter().max().unwrap_or(0)
     };
-    // What a full receiver throws away takes its options with it.
-    let missed = memory::has_thrown_away(run);
+    // What a full receiver throws away takes its options with it, and who has left reads none.
+    let missed = memory::has_thrown_away(run) || run.case.ending.leave.is_some();
     if missed || run.case.rounds.count > 1 || !last.clone().all(|happened| left(happened) >= EARLY) {
         return None;
     }
@@ -127,10 +127,12 @@ fn unheard(run: &Run<'_>) -> Option<Verdict> {
 #[cfg(test)]
 mod tests {
     use crate::case::{
-        Case, Event, First, Happening, Host, Knobs, LinkId, Moment, PathManager, PmEndpoint, Protocol, Topology,
+        Case, Event, First, Happening, Host, Knobs, Leave, LinkId, Manner, Moment, PathManager, PmEndpoint, Protocol,
+        Topology,
     };
     use crate::observation::{Happened, LinkStory, Observation};
     use crate::oracle::{healthy, judge};
+    use crate::payload::Sender;
 
     use super::AFTERWARDS;
 
@@ -195,6 +197,9 @@ mod tests {
             judge(case, &seen).signature
         };
         assert_eq!(thrown(&small), "Pass", "what carried it was thrown away");
+        let mut leaving = told.clone();
+        leaving.ending.leave = Some(Leave { by: Sender::Client, how: Manner::Linger, sent: 4 << 20, received: 0 });
+        assert!(!judged(&leaving, 0, &[(Host::Ns1, "RmAddrTx")]).contains("never heard"));
         assert_eq!(judged(&told, 0, &[(Host::Ns1, "RmAddrTx"), (Host::Ns2, "RmAddr")]), "Pass");
         let announced = case(remove, PmEndpoint { signal: true, ..PmEndpoint::on(LinkId::Path2) });
         let again = judged(&announced, 0, &[(Host::Ns2, "AddAddrTx")]);
