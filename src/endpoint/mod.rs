@@ -238,7 +238,8 @@ impl Errand<'_> {
         let over = match outcome.ended {
             Ended::Done | Ended::Left => true,
             Ended::Failed { errno, .. } => {
-                leaving::peer_leaves(self) && matches!(errno, Errno::ECONNRESET | Errno::EPIPE | Errno::ENOTCONN)
+                let lost = [Errno::ECONNRESET, Errno::EPIPE, Errno::ENOTCONN, Errno::ECONNREFUSED].contains(&errno);
+                leaving::peer_leaves(self) && lost
             }
             Ended::Stopped => false,
         };
