@@ -11,6 +11,9 @@ use crate::payload::Sender;
 /// handshakes of its end.
 const AFTERWARDS: u64 = 512 << 10;
 
+/// A path over which so much has gone has a subflow. One that joins just then knows nothing of what is changed meanwhile.
+const JOINED: u64 = 4 << 10;
+
 /// Looks at paths and announcements after a transfer that came to an orderly end.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
     if !is_calm(run) {
@@ -25,6 +28,9 @@ fn busy_afterwards(run: &Run<'_>) -> Option<Verdict> {
         let link = retired(run.case, happened)?;
         let [before, after] =
             [&happened.bytes, &totals(run)].map(|bytes| bytes.get(&link).copied().unwrap_or_default());
+        if before.iter().sum::<u64>() < JOINED {
+            return None;
+        }
         let more = after.iter().zip(before).map(|(after, before)| after.saturating_sub(before)).max()?;
         let state = match run.case.events.get(happened.event)?.what {
             Happening::Remove { .. } | Happening::Destroy { .. } => "was removed",
@@ -134,7 +140,7 @@ mod tests {
     use crate::oracle::{healthy, judge};
     use crate::payload::Sender;
 
-    use super::AFTERWARDS;
+    use super::{AFTERWARDS, Kind};
 
     fn case(what: Happening, endpoint: PmEndpoint) -> Case {
         let mut case = Case { topology: Topology::Parallel(2), ..Case::default() };
@@ -177,6 +183,14 @@ mod tests {
         ];
         assert_eq!(looks, expected);
         assert_eq!(judged(&remove, AFTERWARDS, &[]), "Pass");
+        let joining_then = |before| {
+            let mut seen = healthy::observation(&backup);
+            let bytes = [(LinkId::Path2, [before, 0])].into();
+            seen.events = vec![Happened { event: 0, received: [0, 1000], bytes, ..Happened::default() }];
+            seen.links.insert(LinkId::Path2, LinkStory { bytes: [2 * AFTERWARDS, 0], ..LinkStory::default() });
+            judge(&backup, &seen).kind
+        };
+        assert_eq!([joining_then(300), joining_then(5000)], [Kind::Pass, Kind::CounterBroken]);
     }
 
     #[test]
