@@ -110,9 +110,10 @@ fn busy(run: &Run<'_>, link: LinkId) -> bool {
     run.seen.links.get(&link).is_some_and(|story| story.bytes.iter().any(|bytes| *bytes > BACKUP_MOST))
 }
 
-/// Whether the links do nothing but take their time, nothing happens to paths, and MPTCP was certain.
+/// Whether the links do nothing but take their time, nothing happens to paths, nobody leaves, and MPTCP was certain.
 fn is_smooth(run: &Run<'_>) -> bool {
-    run.case.events.is_empty() && counters::surely_mptcp(run) && is_calm(run)
+    let stays = run.case.ending.leave.is_none();
+    stays && run.case.events.is_empty() && counters::surely_mptcp(run) && is_calm(run)
 }
 
 /// Whether the links do nothing but take their time, and no event keeps packets from them.

@@ -79,8 +79,8 @@ fn retired(case: &Case, happened: &Happened) -> Option<LinkId> {
 
 /// Each address is announced once, where nothing gets lost: its echo ends that (RFC 8684, section 3.4.1).
 fn announced_again(run: &Run<'_>) -> Option<Verdict> {
-    // One that is made before the handshake is through may not reach the peer.
-    if run.case.client.options.fastopen {
+    // One that is made before the handshake is through may not reach the peer; nor does an echo that is thrown away.
+    if run.case.client.options.fastopen || memory::has_thrown_away(run) {
         return None;
     }
     BOTH.into_iter().find_map(|side| {

@@ -157,7 +157,8 @@ impl Connection {
                 flow.opens(self.edge.saturating_sub(begin));
                 let skip = self.acked.saturating_sub(begin).min(length);
                 says(&mut self.stream, begin + skip, &passing.payload[skip as usize..], of)?;
-                if is_beyond {
+                // Data that waits in one of several flows to be sent again has opened that flow's window as well, unseen as yet.
+                if is_beyond && !self.shared {
                     return Err((
                         "data beyond MPTCP's window",
                         format!("{begin}..{end} where {} is the most", self.edge),
@@ -225,11 +226,7 @@ impl Connection {
             }
             self.came_fin = self.came_fin.or(fin);
         }
-        let mut window = flow.window(segment);
-        if self.shared {
-            // Data that waits in a flow's queue to be sent again has opened that flow's window as well, unseen as yet.
-            window = window.max(self.edge.saturating_sub(self.acked));
-        }
+        let window = flow.window(segment);
         match &passing.options.mptcp {
             Some(Mptcp::Dss(Dss { ack: Some(ack), .. })) => {
                 let Some(key) = self.keys[0] else { return };

@@ -10,9 +10,6 @@ use crate::link::stage::Nanos;
 use crate::observation::Breach;
 use crate::payload::Payload;
 
-/// The segment sizes that every TCP takes over IPv4 and over IPv6, where a SYN names none (RFC 9293, section 3.7.1).
-const MSS_DEFAULT: [u16; 2] = [536, 1220];
-
 /// A flow whose packets are acknowledged within this time is well: no timer of its sender has run out, the least of which
 /// is 200 ms.
 const WELL: Nanos = 150_000_000;
@@ -209,7 +206,7 @@ impl Flow {
         if self.sent == self.acked {
             self.waits_since = *now;
         }
-        let (most, mss) = (self.edge, self.mss.unwrap_or(MSS_DEFAULT[usize::from(self.local.is_ipv6())]));
+        let most = self.edge;
         self.is_new = end > self.sent && !payload.is_empty();
         if self.is_new {
             self.sent = end;
@@ -244,7 +241,10 @@ impl Flow {
         if self.is_new && end > most && self.connection.is_none() {
             return Err(("data beyond the window", format!("{begin}..{end} where {most} is the most")));
         }
-        if payload.len() > usize::from(mss) {
+        // What a peer takes that names no size may be known from before: Fast Open remembers it.
+        if let Some(mss) = self.mss
+            && payload.len() > usize::from(mss)
+        {
             return Err(("a segment larger than the peer takes", format!("{} bytes of {mss}", payload.len())));
         }
         Ok(())

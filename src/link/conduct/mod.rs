@@ -17,7 +17,7 @@ mod tests;
 
 use std::net::SocketAddr;
 
-use crate::case::{Case, Direction, Host, LinkId, SocketOption};
+use crate::case::{Case, Direction, Happening, Host, LinkId, SocketOption};
 use crate::observation::Breach;
 use crate::payload::{Payload, Sender, StreamId};
 
@@ -87,21 +87,6 @@ impl Conduct {
         // sends mappings whole, what is new of them included (net/mptcp/protocol.c, __mptcp_retrans).
         let checks = case.hosts.values().any(|knobs| knobs.mptcp_checksum);
         let backups = exact && !corks && !checks;
-        let watch = |(side, host): (Sender, Host)| {
-            let mut doors = path.iter().filter(|link| link.left() == host || link.right() == host);
-            let whole = doors.all(|link| seen.contains(link));
-            let payload = Payload::new(case.seed, StreamId { sender: side, connection: 0 });
-            // A device that is down takes nothing.
-            let is_up = case.events.iter().all(|event| event.what.outage().is_none());
-            let (exact, backups) = (exact && is_up, backups && is_up);
-            // Two CPUs may send at once; and what waits in a queue may be sorted by priority.
-            let in_order = case.cpus == 1;
-            let judges_acks = exact && !checks;
-            let (flows, connections, breaches) = Default::default();
-            Watch { host, side, whole, in_order, exact, judges_acks, backups, payload, flows, connections, breaches }
-        };
-        let ends = [(Sender::Client, case.client.host), (Sender::Server, case.server.host)];
-        let watches = ends.map(watch).into_iter().filter(|watch| watch.whole).collect();
         // Damage done on a link before counts as well.
         let damaged = case.links.values().any(|link| {
             Direction::BOTH.iter().any(|way| {
@@ -112,6 +97,23 @@ impl Conduct {
                     || way.rules.iter().any(|rule| flips(&rule.action))
             })
         });
+        let watch = |(side, host): (Sender, Host)| {
+            let mut doors = path.iter().filter(|link| link.left() == host || link.right() == host);
+            let whole = doors.all(|link| seen.contains(link));
+            let payload = Payload::new(case.seed, StreamId { sender: side, connection: 0 });
+            // A device that is down takes nothing.
+            let is_up = case.events.iter().all(|event| event.what.outage().is_none());
+            // Nor does a host take what was damaged where no checksum looks; and what loses an address makes do with what it has.
+            let plain = case.events.iter().all(|event| matches!(event.what, Happening::Backup { .. }));
+            let (exact, backups) = (exact && is_up && !damaged, backups && is_up && plain);
+            // Two CPUs may send at once; and what waits in a queue may be sorted by priority.
+            let in_order = case.cpus == 1;
+            let judges_acks = exact && !checks;
+            let (flows, connections, breaches) = Default::default();
+            Watch { host, side, whole, in_order, exact, judges_acks, backups, payload, flows, connections, breaches }
+        };
+        let ends = [(Sender::Client, case.client.host), (Sender::Server, case.server.host)];
+        let watches = ends.map(watch).into_iter().filter(|watch| watch.whole).collect();
         Conduct { watches, damaged }
     }
 
