@@ -17,8 +17,9 @@ const WELL: Nanos = 150_000_000;
 /// What is handed to a host at the same moment it takes one by one, and may answer the first before it knows the second.
 const MOMENT: Nanos = 1_000_000;
 
-/// An acknowledgement knows what came so long ago, where nobody else makes the host wait.
-const LAG: Nanos = 50_000_000;
+/// An acknowledgement knows what came so long ago, where nobody else makes the host wait: none is delayed for more than 200 ms
+/// (TCP_DELACK_MAX).
+const LAG: Nanos = 250_000_000;
 
 /// A flow, seen from one host.
 #[derive(Debug)]

@@ -156,7 +156,7 @@ fn an_acknowledgement_knows_what_came_long_ago() {
     let mut scene = Scene::open();
     scene.send(Forward, data(0, 1000));
     scene.send(Backward, ack(0));
-    scene.now += 60_000_000;
+    scene.now += 260_000_000;
     scene.send(Backward, ack(0));
     scene.send(Backward, ack(1000));
     assert_eq!(scene.looks(), ["an acknowledgement that leaves out what came"]);
@@ -164,13 +164,13 @@ fn an_acknowledgement_knows_what_came_long_ago() {
     real.send(Forward, sample::syn(0xffff_ffff).options(&SYN));
     real.send(Backward, sample::syn_ack(999, 0).options(&SYN));
     real.send(Forward, data(0, 1000));
-    real.now += 60_000_000;
+    real.now += 260_000_000;
     real.send(Backward, ack(0));
     assert_eq!(real.looks(), [""; 0]);
     // What was sent beyond the window may be left aside.
     let mut scene = Scene::open();
     scene.send(Forward, data(0, 1001));
-    scene.now += 60_000_000;
+    scene.now += 260_000_000;
     scene.send(Backward, ack(0));
     assert_eq!(scene.looks(), ["data beyond the window"]);
 }
