@@ -326,9 +326,9 @@ pub struct LinkStory {
     pub breaches: Vec<Breach>,
 }
 
-/// A packet by which a host did not keep to the protocols.
+/// A packet by which a host did not keep to the protocols, as far as packets tell.
 ///
-/// The constants are the looks that an oracle can explain.
+/// The constants are the looks that an oracle may explain by what the host counted or heard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breach {
     /// When it came, since the links were put to work.

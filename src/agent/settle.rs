@@ -81,9 +81,9 @@ pub(super) fn settle(
     loop {
         // First, because the diagnosis opens a socket of its own, which counts until the kernel gets around to freeing it.
         let lost = lost(topology, case, before)?;
-        // To list them takes ten times the system calls. As long as there are ever fewer, nobody asks which.
-        let is_shrinking = !lost.is_empty() && last.as_ref().is_none_or(|last| *last != lost);
-        if !is_shrinking || start.elapsed() >= patience {
+        // To list them takes ten times the system calls. As long as their number changes, nobody asks which they are.
+        let changes = !lost.is_empty() && last.as_ref() != Some(&lost);
+        if !changes || start.elapsed() >= patience {
             let left = Left { sockets: still_open(topology, case)?, lost: lost.clone() };
             if !dismissed && left.only_listens() {
                 topology.dismiss_path_managers()?;

@@ -98,8 +98,8 @@ impl Pipeline {
         self.holding.is_empty() && self.next_due().is_none_or(|due| due > now)
     }
 
-    /// Keeps a copy of `frame` until `due`, and then until it can be merged, where it is to be. False where the queue is full: the packet is lost then, and no stage wanted
-    /// it.
+    /// Keeps a copy of `frame` until `due`, and then until it can be merged, where it is to be. False where the queue is
+    /// full: the packet is lost then, and no stage wanted it.
     #[must_use]
     pub fn keep(&mut self, due: Nanos, frame: &[u8], tag: u64, merge: Option<Merge>) -> bool {
         if self.queue.len() >= MAX_QUEUED {

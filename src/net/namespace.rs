@@ -8,13 +8,12 @@
 //! The kernel removes a namespace once its last thread, descriptor and socket are gone; its devices follow within some
 //! 60 ms. Nothing has to be torn down.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::thread;
 
 use nix::errno::Errno;
@@ -91,7 +90,7 @@ impl AsFd for Namespace {
 
 thread_local! {
     /// Where this thread is, if it has been [`apart`] before and has not moved since: a guest spares three traps each time.
-    static HOME: RefCell<Option<Rc<Home>>> = const { RefCell::new(None) };
+    static HOME: Cell<Option<Home>> = const { Cell::new(None) };
 }
 
 /// The namespace that a thread comes from.
@@ -110,7 +109,7 @@ pub fn apart<T: Send>(body: impl FnOnce() -> Result<T, NetError> + Send) -> Resu
         None => {
             let namespace = Namespace::current("the calling thread's namespace")?;
             let is_open = namespace.enter().is_ok();
-            Rc::new(Home { namespace, is_open })
+            Home { namespace, is_open }
         }
     };
     let outcome = if home.is_open {

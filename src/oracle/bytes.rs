@@ -17,7 +17,7 @@ fn stream(run: &Run<'_>, sender: Sender) -> Option<Verdict> {
     let Mismatch { kind, offset, length, expected, received, .. } = &mismatch;
     match kind {
         Damage::Truncated if broke_off(run, sender) || leaving::ended_there(run, sender, *received) => None,
-        _ if *length == 1 && passed_altered(run, sender) => None,
+        _ if *length == 1 && passed_altered(run, sender, *offset) => None,
         Damage::Truncated => {
             let what = format!("{direction} ended after {received} of {expected} bytes");
             Some(Verdict::of(Kind::Truncated, &direction, what))
@@ -40,18 +40,21 @@ fn broke_off(run: &Run<'_>, sender: Sender) -> bool {
     run.story(sender).error.as_ref().is_some_and(|error| !errors::follows(error))
 }
 
-/// Whether a byte of the stream of `sender` may arrive as a middlebox has altered it.
+/// Whether the byte at `offset` of the stream of `sender` may arrive as a middlebox has altered it.
 ///
 /// TCP has no means against it. MPTCP with checksums notices, and then either resets the subflow, or, where the connection
 /// has no other and can do without MPTCP, falls back to TCP, and passes on what came (RFC 8684, section 3.7: the
 /// middlebox may have meant it). Where it has noticed nothing, a wrong byte is its fault.
-fn passed_altered(run: &Run<'_>, sender: Sender) -> bool {
+fn passed_altered(run: &Run<'_>, sender: Sender, offset: u64) -> bool {
     let checked =
         run.case.is_mptcp() && BOTH.iter().any(|&side| run.case.knobs(run.endpoint(side).host).mptcp_checksum);
     // A subflow that has joined is reset, and what it brought thrown away: another one brings it again.
     let noticed = run.counter(sender.peer(), "MPTcpExt.DataCsumErr") > 0 && middlebox::alter_the_first(run.case);
-    // Data in a SYN comes before any mapping, and so before any checksum of MPTCP (RFC 8684, appendix B).
-    let in_syn = sender == Sender::Client && run.counter(Sender::Server, "TcpExt.TCPFastOpenPassive") > 0;
+    // Data in a SYN, which is one packet, comes before any mapping, and so before any checksum of MPTCP (RFC 8684,
+    // appendix B).
+    let packet = run.case.path().iter().map(|link| u64::from(run.case.link(*link).mtu)).max().unwrap_or_default();
+    let opens_fast = run.counter(Sender::Server, "TcpExt.TCPFastOpenPassive") > 0;
+    let in_syn = sender == Sender::Client && opens_fast && offset < packet;
     middlebox::alter(run.case) && (!checked || noticed || in_syn || fallback::at_the_handshake(run))
 }
 
@@ -108,13 +111,14 @@ mod tests {
             damage(&mut seen);
             judge(&case, &seen).kind
         };
-        fn byte() -> Option<Mismatch> {
-            Some(Mismatch { length: 1, ..mismatch(Damage::BitFlip) })
+        fn byte(offset: u64) -> Option<Mismatch> {
+            Some(Mismatch { offset, length: 1, ..mismatch(Damage::BitFlip) })
         }
-        let at_server: fn(&mut Observation) = |seen| seen.server.mismatch = byte();
-        let at_client: fn(&mut Observation) = |seen| seen.client.mismatch = byte();
-        let all = [judged(1, at_server), judged(0, at_server), judged(1, at_client)];
-        assert_eq!(all.map(|kind| kind == Kind::Corrupt), [false, true, true]);
+        let at_server: fn(&mut Observation) = |seen| seen.server.mismatch = byte(70);
+        let at_client: fn(&mut Observation) = |seen| seen.client.mismatch = byte(70);
+        let behind: fn(&mut Observation) = |seen| seen.server.mismatch = byte(9000);
+        let all = [judged(1, at_server), judged(0, at_server), judged(1, at_client), judged(1, behind)];
+        assert_eq!(all.map(|kind| kind == Kind::Corrupt), [false, true, true, true]);
     }
 
     #[test]

@@ -97,9 +97,14 @@ fn opens_fast(run: &Run<'_>) -> bool {
     run.counter(Sender::Server, "TcpExt.TCPFastOpenPassive") > 0
 }
 
-/// Whether the server did not take the data in a SYN of an MPTCP client, which then sends it again without a mapping.
+/// Whether the server did not take the data in a SYN of an MPTCP client, which then sends it again without a mapping: it lies
+/// unread in the subflow.
 fn is_refused_fast(run: &Run<'_>) -> bool {
-    run.case.is_mptcp() && run.counter(Sender::Client, "TcpExt.TCPFastOpenActiveFail") > 0
+    let server = run.endpoint(Sender::Server).host;
+    let unread = |socket: &SocketState| detail(socket, "mptcp_subflow") == 1 && socket.receive_queue > 0;
+    run.case.is_mptcp()
+        && run.counter(Sender::Client, "TcpExt.TCPFastOpenActiveFail") > 0
+        && sockets(run, "tcp").any(|(host, socket)| host == server && socket.state == "ESTAB" && unread(socket))
 }
 
 /// Whether the kernel has taken bytes from a server on an MPTCP socket, and sent none of them.
@@ -306,19 +311,23 @@ mod tests {
 
     #[test]
     fn a_fast_open_that_was_refused_is_told_of_mptcp() {
-        let looks = |protocol, failed| {
+        let looks = |protocol, failed, receive_queue| {
             let mut case = Case::default();
             (case.client.protocol, case.server.protocol) = (protocol, protocol);
+            case.server.host = Host::Ns2;
             let mut seen = healthy::observation(&case);
             seen.end = End::Stalled { idle: Default::default() };
             let counters = &mut seen.hosts.entry(case.client.host).or_default().counters;
             counters.insert("TcpExt.TCPFastOpenActiveFail".into(), failed);
+            let details = [("mptcp_subflow".to_owned(), 1)].into();
+            let (protocol, state) = ("tcp".into(), "ESTAB".into());
+            seen.hosts.entry(case.server.host).or_default().stalled_sockets =
+                vec![SocketState { protocol, state, receive_queue, details, ..SocketState::default() }];
             judge(&case, &seen).signature.contains("(TCP Fast Open refused)")
         };
-        assert_eq!(
-            [looks(Protocol::Mptcp, 1), looks(Protocol::Mptcp, 0), looks(Protocol::Tcp, 1)],
-            [true, false, false]
-        );
+        assert!(looks(Protocol::Mptcp, 1, 1475));
+        let others = [looks(Protocol::Mptcp, 0, 1475), looks(Protocol::Mptcp, 1, 0), looks(Protocol::Tcp, 1, 1475)];
+        assert_eq!(others, [false; 3]);
     }
 
     #[test]

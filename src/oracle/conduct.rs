@@ -4,17 +4,22 @@
 //! explains the others.
 
 use super::{Kind, Run, Verdict, memory};
+use crate::case::LinkId;
 use crate::observation::{Breach, PmEventKind};
 
 /// Looks at the breaches that were seen on the links.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
-    let all = run.seen.links.iter().flat_map(|(link, story)| story.breaches.iter().map(move |breach| (link, breach)));
-    let judged = all.filter(|(_, breach)| !excused(run, breach));
-    let (link, Breach { at, by, flow, looks, what }) = judged.min_by_key(|(_, breach)| breach.at)?;
+    let (link, Breach { at, by, flow, looks, what }) = inexcusable(run).min_by_key(|(_, breach)| breach.at)?;
     let at = humantime::format_duration(std::time::Duration::from_micros(at.as_micros() as u64));
     let (by, looks) = (by.name(), looks.as_str());
     let what = format!("{by} sent {looks}: {what} ({flow} on {link}, after {at})");
     Some(Verdict::of(Kind::ProtocolBroken, &format!("{by} sent {looks}"), what))
+}
+
+/// The breaches that nothing explains, each with its link.
+pub fn inexcusable<'a>(run: &Run<'a>) -> impl Iterator<Item = (LinkId, &'a Breach)> {
+    let all = run.seen.links.iter().flat_map(|(link, story)| story.breaches.iter().map(move |breach| (*link, breach)));
+    all.filter(|(_, breach)| !excused(run, breach))
 }
 
 /// Whether something that the packets do not show explains a breach.

@@ -31,8 +31,8 @@ pub fn too_slow(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| run.counter(side, "TcpExt.TCPSynRetrans") > 0)
 }
 
-/// Whether an endpoint left with MP_FASTCLOSE before it had sent anything else: its peer, to which the handshake is not confirmed, takes
-/// the packet for one of TCP (check_fully_established(), net/mptcp/options.c).
+/// Whether an endpoint left with MP_FASTCLOSE before it had sent anything else: its peer, to which the handshake is not
+/// confirmed, takes the packet for one of TCP (check_fully_established(), net/mptcp/options.c).
 fn closed_at_once(run: &Run<'_>) -> bool {
     let Some(leave) = run.case.ending.leave else { return false };
     run.story(leave.by).sent == 0 && run.counter(leave.by, "MPTcpExt.MPFastcloseTx") > 0

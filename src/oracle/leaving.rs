@@ -5,8 +5,8 @@ use crate::case::{Leave, Manner, Protocol};
 use crate::observation::{CallError, End, SocketState, Story};
 use crate::payload::Sender;
 
-/// Whether this error of `side` is how it learns that the other endpoint has left. A reset that overtakes the SYN/ACK refuses the
-/// connection (RFC 9293, section 3.10.7.3).
+/// Whether this error of `side` is how it learns that the other endpoint has left. A reset that overtakes the SYN/ACK
+/// refuses the connection (RFC 9293, section 3.10.7.3).
 pub fn explains(run: &Run<'_>, side: Sender, error: &CallError) -> bool {
     let reset = match error.errno.as_str() {
         "ECONNRESET" | "EPIPE" | "ENOTCONN" => true,
@@ -73,9 +73,9 @@ pub fn holds_unread(run: &Run<'_>) -> bool {
     run.story(by).left && host.is_some_and(|host| host.left_sockets.iter().any(closed))
 }
 
-/// Whether a reset may have come to `side` at a place that was not expected, since data before it was lost or found the window shut: it
-/// is answered with a challenge ACK (RFC 5961 section 3.2), and its option is not read. The reset that answers that ACK has none, so
-/// that MPTCP takes it for the end of a subflow.
+/// Whether a reset may have come to `side` at a place that was not expected, since data before it was lost or found the
+/// window shut: it is answered with a challenge ACK (RFC 5961 section 3.2), and its option is not read. The reset that
+/// answers that ACK has none, so that MPTCP takes it for the end of a subflow.
 fn is_challenged(run: &Run<'_>, side: Sender) -> bool {
     const SIGNS: [&str; 3] = ["TcpExt.TCPChallengeACK", "TcpExt.TCPZeroWindowDrop", "TcpExt.TCPRcvQDrop"];
     SIGNS.iter().any(|sign| run.counter(side, sign) > 0)

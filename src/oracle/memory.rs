@@ -24,8 +24,8 @@ pub fn full_out_of_order(run: &Run<'_>) -> bool {
     })
 }
 
-/// Whether a connection with several subflows was given up, a minute after its sender had closed, because what ran ahead filled the
-/// memory: [`full_out_of_order`], in a case whose patience is longer than the kernel's.
+/// Whether a connection with several subflows was given up, a minute after its sender had closed, because what ran ahead
+/// filled the memory: [`full_out_of_order`], in a case whose patience is longer than the kernel's.
 pub fn gave_up_out_of_order(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
         was_given_up(run, side)
@@ -256,6 +256,15 @@ mod tests {
         let checked = |on| socket("mptcp", 0, &[("csum_enabled", on)]);
         let name = "DSS checksum, receive memory full";
         assert_eq!(told(&stalled(&mptcp(), &[subflow.clone(), checked(1)], |_| ())), name);
+        let of = |buffer| {
+            let details = [("mem_rmem_alloc", buffer), ("mem_rcvbuf", buffer), ("mptcp_subflow", 1)];
+            told(&stalled(&mptcp(), &[socket("tcp", 2848, &details), checked(1)], |_| ())).to_owned()
+        };
+        assert_eq!(
+            [of(77_838), of(131_072)],
+            [name, ""],
+            "twice 38,919 bytes is small, what there is by default is not"
+        );
         assert_eq!(told(&stalled(&mptcp(), &[subflow, checked(0)], |_| ())), "");
         assert_eq!(told(&stalled(&mptcp(), &[read, checked(1)], |_| ())), "");
     }

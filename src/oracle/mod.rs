@@ -38,8 +38,8 @@ mod verdict;
 pub use expectation::Expectation;
 pub use verdict::{Kind, Verdict};
 
-use crate::case::{Case, Endpoint};
-use crate::observation::{End, Observation, Story};
+use crate::case::{Case, Endpoint, LinkId};
+use crate::observation::{Breach, End, Observation, Story};
 use crate::payload::Sender;
 
 /// Judges what was seen of a case.
@@ -48,6 +48,13 @@ pub fn judge(case: &Case, seen: &Observation) -> Verdict {
     let run = Run { case, expected: &expected, seen };
     let verdict = CHECKS.into_iter().find_map(|check| check(&run)).unwrap_or_else(Verdict::pass);
     circumstances::add(&run, verdict)
+}
+
+/// The packets by which hosts did not keep to the protocols and which nothing explains, each with its link.
+pub fn breaches(case: &Case, seen: &Observation) -> Vec<(LinkId, Breach)> {
+    let expected = Expectation::of(case);
+    let run = Run { case, expected: &expected, seen };
+    conduct::inexcusable(&run).map(|(link, breach)| (link, breach.clone())).collect()
 }
 
 /// The checks, each before those whose trouble it explains: a kernel that complains is at fault whatever else went wrong;

@@ -4,8 +4,8 @@
 pub mod aio;
 pub mod ethtool;
 pub mod heap;
+pub mod huge_pages;
 pub mod map;
-pub mod memory;
 pub mod packet;
 pub mod process;
 pub mod signal;

@@ -157,7 +157,7 @@ impl Connection {
                 flow.opens(self.edge.saturating_sub(begin));
                 let skip = self.acked.saturating_sub(begin).min(length);
                 says(&mut self.stream, begin + skip, &passing.payload[skip as usize..], of)?;
-                // Data that waits in one of several flows to be sent again has opened that flow's window as well, unseen as yet.
+                // Data that waits in one of several flows to be sent again has opened that flow's window, unseen as yet.
                 if is_beyond && !self.shared {
                     return Err((
                         "data beyond MPTCP's window",

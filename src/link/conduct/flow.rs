@@ -242,7 +242,8 @@ impl Flow {
         if self.is_new && end > most && self.connection.is_none() {
             return Err(("data beyond the window", format!("{begin}..{end} where {most} is the most")));
         }
-        // What a peer takes that names no size may be known from before: Fast Open remembers it.
+        // Where a peer names no size, Fast Open goes by one from before, or by its own (net/ipv4/tcp_output.c,
+        // tcp_send_syn_data).
         if let Some(mss) = self.mss
             && payload.len() > usize::from(mss)
         {

@@ -82,11 +82,27 @@ impl Conduct {
         let corks = [&case.client, &case.server]
             .iter()
             .any(|end| end.options.cork || end.smallest(SocketOption::TcpCork).is_some());
-        // In real time packets of several links are not seen in the order in which the host made them, or took them. And where a
-        // subflow holds data back on purpose, MPTCP's own timer finds no progress on it, and turns to a backup. Under checksums it
-        // sends mappings whole, what is new of them included (net/mptcp/protocol.c, __mptcp_retrans).
+        // A device that is down takes nothing.
+        let exact = exact && case.events.iter().all(|event| event.what.outage().is_none());
         let checks = case.hosts.values().any(|knobs| knobs.mptcp_checksum);
-        let backups = exact && !corks && !checks;
+        let judges_acks = exact && !checks;
+        // In real time packets of several links are not seen in the order in which the host made them, or took them. Where a
+        // subflow holds data back on purpose, MPTCP's own timer finds no progress on it, and turns to a backup. Under
+        // checksums it sends mappings whole, what is new of them included (net/mptcp/protocol.c, __mptcp_retrans). And a
+        // subflow whose address goes is ended before its packets tell of it.
+        let stay = case.events.iter().all(|event| matches!(event.what, Happening::Backup { .. }));
+        let backups = exact && !corks && !checks && stay;
+        let watch = |(side, host): (Sender, Host)| {
+            let mut doors = path.iter().filter(|link| link.left() == host || link.right() == host);
+            let whole = doors.all(|link| seen.contains(link));
+            let payload = Payload::new(case.seed, StreamId { sender: side, connection: 0 });
+            // Two CPUs may send at once; and what waits in a queue may be sorted by priority.
+            let in_order = case.cpus == 1;
+            let (flows, connections, breaches) = Default::default();
+            Watch { host, side, whole, in_order, exact, judges_acks, backups, payload, flows, connections, breaches }
+        };
+        let ends = [(Sender::Client, case.client.host), (Sender::Server, case.server.host)];
+        let watches = ends.map(watch).into_iter().filter(|watch| watch.whole).collect();
         // Damage done on a link before counts as well.
         let damaged = case.links.values().any(|link| {
             Direction::BOTH.iter().any(|way| {
@@ -97,23 +113,6 @@ impl Conduct {
                     || way.rules.iter().any(|rule| flips(&rule.action))
             })
         });
-        let watch = |(side, host): (Sender, Host)| {
-            let mut doors = path.iter().filter(|link| link.left() == host || link.right() == host);
-            let whole = doors.all(|link| seen.contains(link));
-            let payload = Payload::new(case.seed, StreamId { sender: side, connection: 0 });
-            // A device that is down takes nothing.
-            let is_up = case.events.iter().all(|event| event.what.outage().is_none());
-            // Nor does a host take what was damaged where no checksum looks; and what loses an address makes do with what it has.
-            let plain = case.events.iter().all(|event| matches!(event.what, Happening::Backup { .. }));
-            let (exact, backups) = (exact && is_up && !damaged, backups && is_up && plain);
-            // Two CPUs may send at once; and what waits in a queue may be sorted by priority.
-            let in_order = case.cpus == 1;
-            let judges_acks = exact && !checks;
-            let (flows, connections, breaches) = Default::default();
-            Watch { host, side, whole, in_order, exact, judges_acks, backups, payload, flows, connections, breaches }
-        };
-        let ends = [(Sender::Client, case.client.host), (Sender::Server, case.server.host)];
-        let watches = ends.map(watch).into_iter().filter(|watch| watch.whole).collect();
         Conduct { watches, damaged }
     }
 

@@ -5,7 +5,7 @@ use comfy_table::{Table, presets};
 use super::{phrase, rows};
 use crate::case::{Case, Host};
 use crate::observation::{Breach, CallError, End, MptcpState, Observation, PmEvent, PmEventKind, SocketState, Story};
-use crate::oracle::Verdict;
+use crate::oracle::{self, Verdict};
 
 /// Counters that move in every transfer and say nothing by themselves. Whole tables that do: see [`notable`].
 const USUAL: [&str; 26] = [
@@ -49,7 +49,7 @@ pub fn describe(verdict: &Verdict, case: &Case, seen: &Observation) -> String {
     parts.extend(bytes(seen));
     parts.push(stories(case, seen));
     parts.extend(links(seen));
-    parts.extend(breaches(seen));
+    parts.extend(breaches(case, seen));
     parts.extend(counters(seen));
     parts.extend(path_managers(seen));
     parts.extend(sockets("sockets when it stalled", seen, |host| &host.stalled_sockets));
@@ -190,11 +190,11 @@ fn links(seen: &Observation) -> Option<String> {
 }
 
 /// What hosts put into the links against their protocols.
-fn breaches(seen: &Observation) -> Option<String> {
-    let all = seen.links.iter().flat_map(|(id, link)| link.breaches.iter().map(move |breach| (id, breach)));
-    let said: Vec<(String, String)> = all
+fn breaches(case: &Case, seen: &Observation) -> Option<String> {
+    let said: Vec<(String, String)> = oracle::breaches(case, seen)
+        .into_iter()
         .map(|(id, Breach { at, by, flow, looks, what })| {
-            (id.to_string(), format!("after {}: {} sent {looks}: {what} ({flow})", phrase::time(*at), by.name()))
+            (id.to_string(), format!("after {}: {} sent {looks}: {what} ({flow})", phrase::time(at), by.name()))
         })
         .collect();
     (!said.is_empty()).then(|| rows(&said))

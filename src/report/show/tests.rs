@@ -5,7 +5,7 @@ use crate::case::{
     Outage, Packet, Pattern, Pause, Protocol, Rate, Receiving, Record, Second, Sending, SocketOptions, Syncookies,
 };
 use crate::case::{Change, Leave, Manner, Rounds, SocketOption, Sysctl, Way};
-use crate::observation::{CallError, End, PmEvent, PmEventKind, SocketState};
+use crate::observation::{Breach, CallError, End, PmEvent, PmEventKind, SocketState};
 use crate::oracle::{healthy, judge};
 use crate::payload::{Damage, Mismatch, Sender};
 use crate::seed::Seed;
@@ -180,4 +180,19 @@ fn leaving_rounds_and_changes_are_told() {
     assert!(said("the server closes with bytes unread once 1 byte are sent and 64 KiB received"), "{rows:?}");
     assert!(said("sets TCP_CORK 0 once 4 KiB are sent"), "{rows:?}");
     assert!(said("with SO_MARK 7") && said("net.ipv4.tcp_ecn 1"), "{rows:?}");
+}
+
+#[test]
+fn only_breaches_that_nothing_explains_are_told() {
+    let mut case = Case::default();
+    case.server.host = Host::Ns2;
+    let told = |looks: &str| {
+        let mut seen = healthy::observation(&case);
+        let (at, by) = (millis(5), Sender::Server);
+        let breach = Breach { at, by, flow: "a>b".into(), looks: looks.into(), what: "of 9".into() };
+        seen.links.get_mut(&LinkId::Ns1Ns2).unwrap().breaches = vec![breach];
+        describe_verdict(&judge(&case, &seen), &case, &seen).contains(&format!("server sent {looks}: of 9 (a>b)"))
+    };
+    // The path manager heard of no removal.
+    assert_eq!([told("a FIN that moved"), told(Breach::KEEPS)], [true, false]);
 }

@@ -51,7 +51,7 @@ impl UmlWorld {
         let slot = self.slots.take(1);
         let (program, cpu) = (self.kernel.program(), slot.cpus().first().copied());
         let (agent, seed) = (self.agent.as_fd(), order.seed);
-        let memory_folder = self.memory.as_ref().map(AsFd::as_fd);
+        let memory_folder = self.memory_folder.as_ref().map(AsFd::as_fd);
         let launch = Launch { program: &program, agent, folder, cpu, seed, memory, memory_folder, consoles };
         let done = AtomicBool::new(false);
         let end = std::thread::scope(|scope| {

@@ -36,7 +36,7 @@ use crate::agent::protocol::{Errand, Reply};
 use crate::case::{Case, KernelProgram};
 use crate::endpoint::plant::Plant;
 use crate::observation::{End, Observation};
-use crate::sys::memory;
+use crate::sys::huge_pages;
 use crate::topology::CarrierChoice;
 pub use command::CommandEnd;
 use coverage::{Coverage, CoverageError};
@@ -93,8 +93,8 @@ pub struct UmlWorld {
     kernel: Kernel,
     options: UmlOptions,
     agent: File,
-    /// Where the guests' memory lies, in large pages, if this machine has them for us.
-    memory: Option<OwnedFd>,
+    /// Where the guests' memory lies, in huge pages, if this machine has them for us.
+    memory_folder: Option<OwnedFd>,
     slots: Slots,
     /// The kernels that run, by a number of their own, for [`World::abandon`].
     running: Mutex<(u64, BTreeMap<u64, OwnedFd>)>,
@@ -140,8 +140,8 @@ impl UmlWorld {
         let agent = File::open(&path).map_err(trouble("open the agent's program", &path))?;
         let slots = Slots::of_this_process().map_err(|error| WorldError::Trouble(error.to_string()))?;
         // Small pages do as well: they only take longer.
-        let memory = memory::large_pages().ok();
-        Ok(UmlWorld { kernel, options, agent, memory, slots, running: Mutex::default() })
+        let memory_folder = huge_pages::folder().ok();
+        Ok(UmlWorld { kernel, options, agent, memory_folder, slots, running: Mutex::default() })
     }
 
     /// Its kernel.
@@ -224,7 +224,7 @@ impl UmlWorld {
         let cpu = slot.cpus().first().copied();
         let (agent, consoles, seed) = (self.agent.as_fd(), Vec::new(), case.seed);
         let memory = launch::memory(case, self.kernel.manifest.debug);
-        let memory_folder = self.memory.as_ref().map(AsFd::as_fd);
+        let memory_folder = self.memory_folder.as_ref().map(AsFd::as_fd);
         self.launch(&Launch { program: &program, agent, folder, cpu, seed, memory, memory_folder, consoles }, limit)
     }
 
