@@ -164,6 +164,11 @@ pub struct Contradiction {
     pub what: String,
 }
 
+impl Contradiction {
+    /// A peek went on behind bytes that it should have shown.
+    pub const LEFT_OUT: &'static str = "a peek left out bytes that a read got";
+}
+
 /// A system call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallError {

@@ -68,6 +68,7 @@ const BUILT_IN: &[&str] = &[
     include_str!("../../cases/known/fastopen-stripped-truncation-6.18.toml"),
     include_str!("../../cases/known/fastopen-stripped-truncation-7.2.toml"),
     include_str!("../../cases/known/fastopen-stall.toml"),
+    include_str!("../../cases/known/fastopen-refused-repeat-7.2.toml"),
     include_str!("../../cases/known/fastopen-refused-stall-7.2.toml"),
     include_str!("../../cases/known/fastopen-stall-7.2.toml"),
     include_str!("../../cases/known/fastopen-dss-corruption-6.18.toml"),

@@ -120,11 +120,18 @@ impl Inlet {
                 format!("at byte {at} a read would have blocked where a peek had seen {owed} bytes"),
             ),
             Ok(length) if owed > 0 && scratch[..*length] != self.peeked[..*length] => {
-                let differs = (0..*length).find(|&index| scratch[index] != self.peeked[index]).unwrap_or(0) as u64;
-                self.contradicts(
-                    "a read got other bytes than the peek before it",
-                    format!("at byte {} a read got another byte than the peek before it", at + differs),
-                );
+                let differs = (0..*length).find(|&index| scratch[index] != self.peeked[index]).unwrap_or(0);
+                let place = at + differs as u64;
+                match left_out(&self.peeked[differs..*length], &scratch[differs..*length]) {
+                    Some(bytes) => self.contradicts(
+                        Contradiction::LEFT_OUT,
+                        format!("at byte {place} a peek left out {bytes} bytes that a read got"),
+                    ),
+                    None => self.contradicts(
+                        "a read got other bytes than the peek before it",
+                        format!("at byte {place} a read got another byte than the peek before it"),
+                    ),
+                }
             }
             _ => {}
         }
@@ -219,6 +226,13 @@ impl Inlet {
     }
 }
 
+/// How many bytes a peek left out, whose first difference from what was read is at their beginnings; `None`: it did something
+/// else. Chance may put one byte or two in the right place, hardly more.
+fn left_out(peeked: &[u8], read: &[u8]) -> Option<usize> {
+    let look = peeked.get(..4)?;
+    read.windows(look.len()).position(|bytes| bytes == look)
+}
+
 /// What came beside bytes.
 #[derive(Debug, Default)]
 struct Said {
@@ -243,5 +257,20 @@ impl Said {
             }
         }
         said
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peek_that_leaves_bytes_out_is_told_from_one_that_shows_others() {
+        let read: Vec<u8> = (10..30).collect();
+        let peeked = |from: &[u8], behind: usize| [from, &read[behind..]].concat()[..16].to_vec();
+        assert_eq!(left_out(&peeked(&[], 3), &read[..16]), Some(3));
+        assert_eq!(left_out(&peeked(&[8, 9], 0), &read[..16]), None);
+        assert_eq!(left_out(&[0; 16], &read[..16]), None);
+        assert_eq!(left_out(&[13, 14], &read[..16]), None);
     }
 }

@@ -12,6 +12,7 @@ use super::{Errand, Interruption, endpoint_of, failed, schedule};
 use crate::case::{Leave, Manner};
 use crate::copier::When;
 use crate::observation::Story;
+use crate::sys::sockopt::set_receive_low_water;
 
 /// What this endpoint has to have sent and received before it leaves, where it does.
 pub(super) fn offsets(errand: &Errand<'_>) -> Option<(u64, u64)> {
@@ -30,6 +31,8 @@ pub(super) fn prepare(errand: &Errand<'_>, socket: &Socket, story: &mut Story) -
     match errand.case.ending.leave.map(|leave| leave.how) {
         Some(Manner::Linger) => socket.set_linger(Some(Duration::ZERO)).map_err(failed("setsockopt")),
         Some(Manner::Unread) if sends_more(errand, story) => {
+            // Any byte will do.
+            set_receive_low_water(socket, 1).map_err(failed("setsockopt"))?;
             match wait(socket.as_fd(), PollFlags::POLLIN, errand.stop).map_err(failed("poll"))? {
                 Awaited::Ready => {
                     story.unread = true;

@@ -7,7 +7,7 @@
 use super::memory::{detail, sockets};
 use super::{BOTH, Kind, Run, Verdict, fallen_back, leaving, memory, middlebox};
 use crate::case::Receiving;
-use crate::observation::SocketState;
+use crate::observation::{Contradiction, SocketState};
 use crate::payload::{Damage, Sender};
 
 const FAST_OPEN: &str = "TCP Fast Open";
@@ -36,7 +36,7 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         (rests_on_cookie(run) && lacks_its_beginning(run), "up to three bytes before the first"),
         (opens_fast(run), FAST_OPEN),
         (stalled && opens_fast(run) && keeps_all_back(run), "not a byte sent"),
-        (stalled && is_refused_fast(run), "TCP Fast Open refused"),
+        (is_refused_fast(run, stalled), "TCP Fast Open refused"),
         (stalled && memory::full_out_of_order(run), "several subflows, receive memory full"),
         (
             (stalled || verdict.kind == Kind::Leak) && memory::full_of_unchecked(run),
@@ -97,14 +97,17 @@ fn opens_fast(run: &Run<'_>) -> bool {
     run.counter(Sender::Server, "TcpExt.TCPFastOpenPassive") > 0
 }
 
-/// Whether the server did not take the data in a SYN of an MPTCP client, which then sends it again without a mapping: it lies
-/// unread in the subflow.
-fn is_refused_fast(run: &Run<'_>) -> bool {
+/// Whether the server did not take the data in a SYN of an MPTCP client, which then sends it again without a mapping: either it lies
+/// unread in the subflow, as a stall shows, or it makes the server alone fall back.
+fn is_refused_fast(run: &Run<'_>, stalled: bool) -> bool {
     let server = run.endpoint(Sender::Server).host;
-    let unread = |socket: &SocketState| detail(socket, "mptcp_subflow") == 1 && socket.receive_queue > 0;
-    run.case.is_mptcp()
-        && run.counter(Sender::Client, "TcpExt.TCPFastOpenActiveFail") > 0
-        && sockets(run, "tcp").any(|(host, socket)| host == server && socket.state == "ESTAB" && unread(socket))
+    let lies_unread = |socket: &SocketState| detail(socket, "mptcp_subflow") == 1 && socket.receive_queue > 0;
+    let unread =
+        || sockets(run, "tcp").any(|(host, socket)| host == server && socket.state == "ESTAB" && lies_unread(socket));
+    let has_fallen_back = |side| run.story(side).mptcp.is_some_and(|state| state.fallback);
+    let alone = has_fallen_back(Sender::Server) && !has_fallen_back(Sender::Client);
+    let refused = run.counter(Sender::Client, "TcpExt.TCPFastOpenActiveFail") > 0;
+    run.case.is_mptcp() && refused && (alone || stalled && unread())
 }
 
 /// Whether the kernel has taken bytes from a server on an MPTCP socket, and sent none of them.
@@ -139,12 +142,14 @@ fn overruns_a_mapping(run: &Run<'_>) -> bool {
     noticed && middlebox::merge_over(run.case)
 }
 
-/// Whether bytes that are missing at an end are those that it saw by MSG_PEEK on an MPTCP socket.
+/// Whether an MSG_PEEK on an MPTCP socket left bytes out: a read tells, or they are missing where the peek was kept.
 fn peeks(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
         let story = run.story(side);
         let lacks = story.mismatch.as_ref().is_some_and(|found| found.kind == Damage::Hole);
-        lacks && story.mptcp.is_some() && run.endpoint(side).io.receive == Receiving::SaveWithPeek
+        let kept = lacks && run.endpoint(side).io.receive == Receiving::SaveWithPeek;
+        let told = story.contradictions.first().is_some_and(|it| it.looks == Contradiction::LEFT_OUT);
+        story.mptcp.is_some() && (kept || told)
     })
 }
 
@@ -172,7 +177,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::case::{Action, Case, Host, Kept, LinkId, Merge, Pick, Protocol, Receiving, Rule, Syncookies};
-    use crate::observation::{End, MptcpState, SocketState};
+    use crate::observation::{Contradiction, End, MptcpState, SocketState};
     use crate::oracle::{healthy, judge};
     use crate::payload::{Damage, Mismatch};
 
@@ -262,6 +267,17 @@ mod tests {
         assert_eq!(hole, "Corrupt: hole server>client (MSG_PEEK on MPTCP)");
         assert!(!looks(Receiving::Recv, Damage::Hole).contains("PEEK"));
         assert!(!looks(Receiving::SaveWithPeek, Damage::Garbage).contains("PEEK"));
+        let told = |protocol, looks: &str| {
+            let mut case = Case::default();
+            (case.client.protocol, case.server.protocol) = (protocol, protocol);
+            let mut seen = healthy::observation(&case);
+            seen.client.contradictions.push(Contradiction { looks: looks.to_owned(), what: String::new() });
+            judge(&case, &seen).signature
+        };
+        let left_out = "Corrupt: client: a peek left out bytes that a read got (MSG_PEEK on MPTCP)";
+        assert_eq!(told(Protocol::Mptcp, Contradiction::LEFT_OUT), left_out);
+        assert!(!told(Protocol::Tcp, Contradiction::LEFT_OUT).contains("PEEK"));
+        assert!(!told(Protocol::Mptcp, "a read got other bytes than the peek before it").contains("PEEK"));
     }
 
     #[test]
@@ -328,6 +344,21 @@ mod tests {
         assert!(looks(Protocol::Mptcp, 1, 1475));
         let others = [looks(Protocol::Mptcp, 0, 1475), looks(Protocol::Mptcp, 1, 0), looks(Protocol::Tcp, 1, 1475)];
         assert_eq!(others, [false; 3]);
+        let alone = |failed, client| {
+            let mut case = Case::default();
+            (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+            let mut seen = healthy::observation(&case);
+            seen.client.mptcp = Some(MptcpState { fallback: client, ..MptcpState::default() });
+            seen.server.mptcp = Some(MptcpState { fallback: true, ..MptcpState::default() });
+            let (kind, hex) = (Damage::Shift, String::new());
+            seen.server.mismatch = Some(Mismatch { kind, offset: 1, length: 1, expected: 9, received: 9, hex });
+            let counters = &mut seen.hosts.entry(case.client.host).or_default().counters;
+            counters.insert("TcpExt.TCPFastOpenActiveFail".into(), failed);
+            judge(&case, &seen).signature
+        };
+        let shift = "Corrupt: shift client>server (one end alone fallen back to TCP, TCP Fast Open refused)";
+        assert_eq!(alone(1, false), shift);
+        assert!([alone(0, false), alone(1, true)].iter().all(|looks| !looks.contains("refused")));
     }
 
     #[test]

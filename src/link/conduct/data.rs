@@ -143,7 +143,7 @@ impl Connection {
 
     /// The host sends a packet on one of its flows.
     pub fn sends(&mut self, flow: &mut Flow, passing: &Passing<'_>, in_order: bool, of: &Payload) -> Result<(), Wrong> {
-        flow.is_new = false;
+        (flow.is_new, flow.is_beyond) = (false, false);
         let place = self.place(flow, passing, true)?;
         if self.blind {
             return Ok(());
@@ -152,13 +152,13 @@ impl Connection {
             let end = begin + length;
             if length > 0 {
                 (flow.is_new, flow.data) = (begin >= self.sent, begin);
-                let is_beyond = end > self.edge.max(self.sent);
+                flow.is_beyond = end > self.edge.max(self.sent);
                 self.sent = self.sent.max(end);
                 flow.opens(self.edge.saturating_sub(begin));
                 let skip = self.acked.saturating_sub(begin).min(length);
                 says(&mut self.stream, begin + skip, &passing.payload[skip as usize..], of)?;
                 // Data that waits in one of several flows to be sent again has opened that flow's window, unseen as yet.
-                if is_beyond && !self.shared {
+                if flow.is_beyond && !self.shared {
                     return Err((
                         "data beyond MPTCP's window",
                         format!("{begin}..{end} where {} is the most", self.edge),

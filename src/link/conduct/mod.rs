@@ -281,8 +281,9 @@ impl Watch {
     /// New data goes over a backup only where no other subflow works (RFC 8684, section 3.3.8).
     fn keeps_backups(&mut self, number: usize, passing: &Passing<'_>) -> Result<(), Wrong> {
         let flow = &mut self.flows[number];
-        // What is sent again leads on to what still waits in the queue of the flow that is in trouble, and is new to the wire.
-        flow.reinjects |= !flow.is_new && !passing.payload.is_empty();
+        // What is sent again leads on to what still waits in the queue of the flow that is in trouble, and is new to the wire. So is
+        // what waited there for a window that is shut.
+        flow.reinjects |= (!flow.is_new || flow.is_beyond) && !passing.payload.is_empty();
         if flow.reinjects {
             return Ok(());
         }

@@ -334,7 +334,7 @@ fn second(sample: Sample) -> Sample {
 
 #[test]
 fn a_backup_carries_nothing_new_while_another_subflow_works() {
-    let judged = |backup: u8, answered: bool, judged: bool| {
+    let judged = |backup: u8, answered: bool, judged: bool, from: u64| {
         let mut scene = Scene::mptcp();
         scene.conduct.watches.iter_mut().for_each(|watch| watch.backups = judged);
         scene.send(Backward, ack(0).options(&dss(Some(0), None, false)));
@@ -345,13 +345,15 @@ fn a_backup_carries_nothing_new_while_another_subflow_works() {
         scene.send(Forward, second(sample::syn(0xffff_ffff)).options(&join(backup)));
         scene.send(Backward, second(sample::syn_ack(999, 0)).options(&SYN));
         scene.now += 300_000_000;
-        scene.send(Forward, second(data(0, 100)).options(&dss(None, Some((100, 1, 100)), false)));
+        scene.send(Forward, second(data(0, 100)).options(&dss(None, Some((from, 1, 100)), false)));
         scene.looks()
     };
-    assert_eq!(judged(1, true, true), ["new data on a backup while another subflow works"]);
-    assert_eq!(judged(0, true, true), [""; 0]);
-    assert_eq!(judged(1, false, true), [""; 0]);
-    assert_eq!(judged(1, true, false), [""; 0]);
+    assert_eq!(judged(1, true, true, 100), ["new data on a backup while another subflow works"]);
+    assert_eq!(judged(0, true, true, 100), [""; 0]);
+    assert_eq!(judged(1, false, true, 100), [""; 0]);
+    assert_eq!(judged(1, true, false, 100), [""; 0]);
+    // What lies beyond the window has waited in the other subflow.
+    assert_eq!(judged(1, true, true, 128_050), [""; 0]);
 }
 
 #[test]
