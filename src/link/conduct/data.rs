@@ -26,6 +26,8 @@ pub(super) struct Connection {
     acked: u64,
     /// Up to where it may send.
     edge: u64,
+    /// Where the window ends that was announced last: before the edge, where it was taken back.
+    window_end: u64,
     /// Whether it has, or had, several flows.
     pub shared: bool,
     came: Ranges,
@@ -143,7 +145,7 @@ impl Connection {
 
     /// The host sends a packet on one of its flows.
     pub fn sends(&mut self, flow: &mut Flow, passing: &Passing<'_>, in_order: bool, of: &Payload) -> Result<(), Wrong> {
-        (flow.is_new, flow.is_beyond) = (false, false);
+        (flow.is_new, flow.has_waited) = (false, false);
         let place = self.place(flow, passing, true)?;
         if self.blind {
             return Ok(());
@@ -152,13 +154,14 @@ impl Connection {
             let end = begin + length;
             if length > 0 {
                 (flow.is_new, flow.data) = (begin >= self.sent, begin);
-                flow.is_beyond = end > self.edge.max(self.sent);
+                let is_beyond = end > self.edge.max(self.sent);
+                flow.has_waited = end > self.window_end;
                 self.sent = self.sent.max(end);
                 flow.opens(self.edge.saturating_sub(begin));
                 let skip = self.acked.saturating_sub(begin).min(length);
                 says(&mut self.stream, begin + skip, &passing.payload[skip as usize..], of)?;
                 // Data that waits in one of several flows to be sent again has opened that flow's window, unseen as yet.
-                if flow.is_beyond && !self.shared {
+                if is_beyond && !self.shared {
                     return Err((
                         "data beyond MPTCP's window",
                         format!("{begin}..{end} where {} is the most", self.edge),
@@ -232,12 +235,17 @@ impl Connection {
                 let Some(key) = self.keys[0] else { return };
                 let Some(offset) = ack.offset(key.base, self.sent) else { return };
                 self.acked = self.acked.max(offset.min(self.sent));
-                self.edge = self.edge.max(offset + window);
+                self.announces(offset + window);
             }
             // Until data flows, the first subflow's window counts.
-            _ if flow.first => self.edge = self.edge.max(flow.acked().max(self.acked) + window),
+            _ if flow.first => self.announces(flow.acked().max(self.acked) + window),
             _ => {}
         }
+    }
+
+    fn announces(&mut self, window_end: u64) {
+        self.edge = self.edge.max(window_end);
+        self.window_end = window_end;
     }
 }
 

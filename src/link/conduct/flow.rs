@@ -40,8 +40,8 @@ pub(super) struct Flow {
     pub remote_id: Option<u8>,
     /// Whether the packet at hand carries data that was not sent before by any flow.
     pub is_new: bool,
-    /// Whether it carries data that no acknowledgement has made room for.
-    pub is_beyond: bool,
+    /// Whether it carries data for which the window announced last has no room: it may have waited in another flow.
+    pub has_waited: bool,
     /// Whether it has carried data that another flow had sent before.
     pub reinjects: bool,
     /// Where in the data it stands.
@@ -100,7 +100,7 @@ impl Flow {
             retired: None,
             remote_id: None,
             is_new: false,
-            is_beyond: false,
+            has_waited: false,
             reinjects: false,
             data: 0,
             unpassed: Vec::new(),

@@ -283,7 +283,7 @@ impl Watch {
         let flow = &mut self.flows[number];
         // What is sent again leads on to what still waits in the queue of the flow that is in trouble, and is new to the wire. So is
         // what waited there for a window that is shut.
-        flow.reinjects |= (!flow.is_new || flow.is_beyond) && !passing.payload.is_empty();
+        flow.reinjects |= (!flow.is_new || flow.has_waited) && !passing.payload.is_empty();
         if flow.reinjects {
             return Ok(());
         }
