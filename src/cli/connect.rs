@@ -7,11 +7,11 @@ use crate::connect;
 
 /// One endpoint by hand, option for option the kernel selftests' mptcp_connect
 ///
-/// A program called `mptcp_connect`, such as a symbolic link to this one, is this subcommand.
+/// Called through a symbolic link named `mptcp_connect`, the program is this subcommand.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Args {
-    /// Its options and the address; --help tells them
+    /// Its options and the address; --help lists them
     #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }
@@ -21,7 +21,7 @@ pub fn run(args: &Args) -> ExitCode {
     connect::run(args.arguments.clone()).into()
 }
 
-/// The endpoint, where the program was called by its name.
+/// Runs the endpoint if the program was called by the name of the kernel's.
 pub(super) fn called_by_name() -> Option<ExitCode> {
     let mut arguments = std::env::args_os();
     let program = arguments.next()?;

@@ -1,7 +1,7 @@
-//! `whitewater doctor`: what this machine can do, and how to mend what it cannot.
+//! `whitewater doctor`: what this machine can do, and how to fix what it cannot.
 //!
-//! Most checks look at files of `/proc` and `/sys` below a root, so that tests can give them machines that do not exist.
-//! What files cannot tell is tried: a user namespace, and last of all a whole case.
+//! Most checks read files of `/proc` and `/sys` below a root folder, so that tests can make up machines. What files do not
+//! say is tried out: a user namespace, a TAP device, a whole case.
 
 mod kernel;
 mod machine;
@@ -19,10 +19,10 @@ use super::exit;
 /// The widest the table gets, in characters.
 const WIDTH: u16 = 118;
 
-/// Tell what this machine can do, and how to mend what it cannot.
+/// Check what this machine can do, and how to fix what it cannot.
 ///
-/// The exit code is 0 where cases can run on this machine's kernel, and 3 where they cannot. What is only lacking stops
-/// none, or few of them.
+/// The exit code is 0 if cases can run on this machine's kernel, and 3 if they cannot. Something that is merely lacking
+/// stops few cases or none.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The folder that findings would be saved in
@@ -36,25 +36,25 @@ pub struct Args {
     findings: PathBuf,
 }
 
-/// What one check has come to.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Check {
-    /// What was looked at.
+    /// What was checked.
     what: &'static str,
-    /// How it is.
+    /// Whether it is as cases need it.
     state: State,
     /// What was found, in a few words.
     found: String,
-    /// What to do about it; empty where nothing is to be done.
+    /// What to do about it; empty if there is nothing to do.
     fix: String,
 }
 
-/// How something is.
+/// Whether something is as cases need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// As it should be.
     Good,
-    /// Missed, but most cases run without it.
+    /// Missing, but most cases run without it.
     Lacking,
     /// No case can run.
     Broken,
@@ -96,7 +96,7 @@ fn code(checks: &[Check]) -> u8 {
 }
 
 fn checks(root: &Path, args: &Args) -> Vec<Check> {
-    // The trial forks: it comes before anything that might start a thread.
+    // The trial forks, so it comes before anything that might start a thread.
     let trial = trial::case();
     let netem = trial::netem();
     vec![
@@ -122,7 +122,7 @@ fn checks(root: &Path, args: &Args) -> Vec<Check> {
     ]
 }
 
-/// The checks as a table: what it is, how it is, what was found, and the fix below it.
+/// The checks as a table: what was checked, its state, what was found, and the fix below it.
 fn table(checks: &[Check]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
@@ -138,7 +138,7 @@ fn table(checks: &[Check]) -> String {
         };
         table.add_row([check.what, state, &found]);
     }
-    // The first column's padding is no use without lines.
+    // Without lines between columns, the first one's padding is only an indent.
     table.trim_fmt().lines().map(|line| line.strip_prefix(' ').unwrap_or(line).to_owned() + "\n").collect()
 }
 

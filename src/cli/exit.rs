@@ -1,4 +1,4 @@
-//! Exit codes, and how an error is told.
+//! Exit codes, and how errors are printed.
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -21,14 +21,13 @@ pub const SKIPPED: u8 = 4;
 /// For `git bisect run`: this kernel cannot be judged.
 pub const BISECT_SKIP: u8 = 125;
 
-/// For `git bisect run`: no kernel could be judged, as the command itself is wrong. (It ends the bisection; 2 would call the
-/// kernel bad.)
+/// For `git bisect run`: the command itself is wrong. It ends the bisection; 2 would mark the kernel as bad.
 pub const BISECT_ABORT: u8 = 128;
 
-/// What a process has that an interrupt ended at once: 128 and the number of SIGINT.
+/// Interrupted before the end: 128 plus the number of SIGINT.
 pub const INTERRUPTED: u8 = 130;
 
-/// Tells an error on standard error and gives the exit code back.
+/// Prints an error to standard error and returns the exit code.
 pub fn fail(code: u8, error: impl Display) -> ExitCode {
     eprintln!("error: {error}");
     code.into()

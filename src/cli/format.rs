@@ -1,4 +1,4 @@
-//! How `run` and `replay` tell what happens.
+//! Where `run` and `replay` report to, and in which format.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -14,8 +14,8 @@ use crate::report::{Report, Reports};
 /// The flags.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Report")]
-pub struct Telling {
-    /// Write this to standard output; where it is not for people, what is goes to standard error
+pub struct Reporting {
+    /// The format of standard output; unless it is `human`, the report for people goes to standard error
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     format: Format,
 
@@ -23,7 +23,7 @@ pub struct Telling {
     #[arg(long, conflicts_with = "format")]
     json: bool,
 
-    /// Write a JUnit XML report to this file, at the end
+    /// Also write a JUnit XML report to this file, at the end
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }
@@ -39,23 +39,23 @@ enum Format {
     Json,
 }
 
-impl Telling {
-    /// Lets `work` report as the flags say. `work` gives the exit code; where a file cannot be written that is an error
-    /// of its own. `name`: what was called.
-    pub fn tell(&self, name: &str, work: impl FnOnce(&mut dyn Report) -> ExitCode) -> ExitCode {
+impl Reporting {
+    /// Runs `work` with a report as the flags ask for, and returns the exit code of `work`, or of the JUnit file that
+    /// cannot be written. `name` is the name of the test suite.
+    pub fn report(&self, name: &str, work: impl FnOnce(&mut dyn Report) -> ExitCode) -> ExitCode {
         let mut junit = match self.junit.as_ref().map(|path| Junit::new(path, name)).transpose() {
             Ok(junit) => junit,
             Err(error) => return exit::fail(exit::USAGE, error),
         };
         let code = {
-            let (mut ours, mut people): (Option<Box<dyn Report>>, Box<dyn Report>) = match self.format() {
+            let (mut machine, mut people): (Option<Box<dyn Report>>, Box<dyn Report>) = match self.format() {
                 Format::Human => (None, Box::new(Terminal::new(io::stdout()))),
                 Format::Ktap => (Some(Box::new(KtapReport::new(io::stdout()))), Box::new(Terminal::new(io::stderr()))),
                 Format::Json => (Some(Box::new(JsonLines::new(io::stdout()))), Box::new(Terminal::new(io::stderr()))),
             };
             let mut reports: Vec<&mut dyn Report> = vec![&mut *people];
-            if let Some(ours) = &mut ours {
-                reports.push(&mut **ours);
+            if let Some(machine) = &mut machine {
+                reports.push(&mut **machine);
             }
             if let Some(junit) = &mut junit {
                 reports.push(junit);
@@ -68,7 +68,7 @@ impl Telling {
         }
     }
 
-    /// Where what is for people goes.
+    /// Where the report for people goes.
     pub fn people(&self) -> Box<dyn Write> {
         match self.format() {
             Format::Human => Box::new(io::stdout()),

@@ -1,4 +1,4 @@
-//! `whitewater matrix`: the walk of the kernel's transfer selftest.
+//! `whitewater matrix`: the transfers of the kernel's mptcp_connect.sh.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,15 +21,15 @@ use super::{exit, interrupt, options};
 /// The longest delay that can be asked for, in ms.
 const DELAY_MAX: u64 = 10_000;
 
-/// Walk every sender and every address, as the kernel's mptcp_connect.sh does, and tell it in KTAP.
+/// Transfer from every host to every address, as the kernel's mptcp_connect.sh does, and report in KTAP.
 ///
-/// Loopback in three pairings, each of four hosts to every address of the others, IPv4 and IPv6, over a lossy and a
-/// reordering link; before them, that MPTCP can be switched off and that every host reaches every address. What is not
-/// given is drawn from the seed, as the script draws it.
+/// First checks that MPTCP can be switched off and that every host reaches every address. Then runs three pairings over
+/// loopback, and transfers from each of four hosts to every address of the others, IPv4 and IPv6, over a lossy and a
+/// reordering link. Parameters that are not given are drawn from the seed, as the script draws them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The 72 transfers of the script as it was first written: every pairing from every host to every IPv4 address
+    /// The 72 transfers of the script's first version: every pairing from every host to every IPv4 address
     #[arg(long, help_heading = "Which transfers")]
     classic: bool,
 
@@ -37,11 +37,11 @@ pub struct Args {
     #[arg(short = '4', long, help_heading = "Which transfers")]
     v4: bool,
 
-    /// Over the wire, too: pairings with TCP at one end; twice: also TCP at both ends
+    /// Also run pairings with TCP at one end over the wire; given twice, with TCP at both ends as well
     #[arg(short = 't', long, action = clap::ArgAction::Count, help_heading = "Which transfers")]
     tcp: u8,
 
-    /// Draw from this seed: the same seed and options are the same walk [default: a new one]
+    /// Draw from this seed: the same seed and options give the same transfers [default: a new one]
     #[arg(long, env = "WHITEWATER_SEED", hide_env_values = true, help_heading = "Which transfers")]
     seed: Option<Seed>,
 
@@ -49,7 +49,7 @@ pub struct Args {
     #[arg(short = 'f', long, value_name = "BYTES", value_parser = options::bytes, help_heading = "Transfers")]
     size: Option<u64>,
 
-    /// How bytes move: poll (both ways at once), mmap, sendfile or splice (the client's first, then the server's)
+    /// How bytes are sent: poll (both ways at once), mmap, sendfile or splice (first the client, then the server)
     #[arg(short = 'm', long, default_value = "poll", help_heading = "Transfers")]
     mode: Mode,
 
@@ -61,7 +61,7 @@ pub struct Args {
     #[arg(short = 'R', long, value_name = "BYTES", help_heading = "Transfers")]
     rcvbuf: Option<u32>,
 
-    /// MPTCP's checksum, on every host
+    /// Use MPTCP checksums on every host
     #[arg(short = 'C', long, help_heading = "Transfers")]
     checksum: bool,
 
@@ -81,16 +81,16 @@ pub struct Args {
     #[arg(short = 'e', long = "off", value_name = "OFFLOAD", help_heading = "Links")]
     off: Vec<Offload>,
 
-    /// Keep the evidence of transfers that fail in this folder
+    /// Keep the evidence of failing transfers in this folder
     #[arg(long, value_name = "FOLDER", help_heading = "Running")]
     evidence: Option<PathBuf>,
 
-    /// Keep the evidence of every transfer in this folder, passed or not: captures of both ends' hosts and of the links,
+    /// Keep the evidence of every transfer in this folder, passed or not: captures on both ends' hosts and on the links,
     /// sockets, counters
     #[arg(short = 'c', long, value_name = "FOLDER", conflicts_with = "evidence", help_heading = "Running")]
     capture: Option<PathBuf>,
 
-    /// Run so many transfers at once [default: 8 for each CPU on the host, CPUs + 1 in uml]
+    /// Run this many transfers at once [default: 8 per CPU on the host, CPUs + 1 in uml]
     #[arg(long, value_name = "N", env = "WHITEWATER_JOBS", hide_env_values = true, value_parser = options::jobs, help_heading = "Running")]
     jobs: Option<usize>,
 
@@ -106,7 +106,7 @@ const EXAMPLES: &str = "\
 Examples:
   whitewater matrix --world host
   whitewater matrix --classic
-  whitewater matrix -d 0 -l 0 -r 0 -f 1MiB    no impairments, as where the kernel has no netem
+  whitewater matrix -d 0 -l 0 -r 0 -f 1MiB    no impairments, as on a kernel without netem
 
 Exit codes: 0 all passed; 1 a transfer failed; 2 a bad flag; 4 all skipped, or this machine cannot do it.";
 
@@ -114,42 +114,42 @@ Exit codes: 0 all passed; 1 a transfer failed; 2 a bad flag; 4 all skipped, or t
 pub fn run(args: &Args) -> ExitCode {
     let terms = args.terms();
     let legs = if args.classic { matrix::classic(&terms) } else { matrix::walk(&terms) };
-    let mut told = Told { ktap: Ktap::new(io::stdout()), failed: 0, passed: 0, seen: 0 };
-    // Before there are threads: it forks.
+    let mut results = Results { ktap: Ktap::new(io::stdout()), failed: 0, passed: 0, seen: 0 };
+    // It forks, so it comes before there are threads.
     let begin = Instant::now();
-    let before = matrix::preflight(terms.v4_only || args.classic);
-    let before_took = begin.elapsed();
+    let preflight = matrix::preflight(terms.v4_only || args.classic);
+    let preflight_took = begin.elapsed();
     let opened =
         match args.world.open(Wishes { plant: args.plant, capture: args.capture.is_some(), ..Wishes::default() }) {
             Ok(opened) => opened,
             Err(error @ OpenError::Flags(_)) => return exit::fail(exit::USAGE, error),
             Err(error) => return unable(&error.to_string()),
         };
-    told.ktap.begin(Some(legs.len() as u64 + 2));
-    told.ktap.comment(&terms.to_string());
-    told.ktap.comment(&format!("world {}, kernel {}", opened.world.name(), opened.world.kernel()));
-    let reached = match before {
-        Ok(found) => {
-            let sysctl = found.sysctl.map_or(Outcome::Passed, |what| Outcome::Failed(Kind::CounterBroken, what));
-            told.test("New MPTCP socket can be blocked via sysctl", sysctl, Duration::ZERO, Vec::new());
-            let pings = match found.pings.len() {
-                0 => Outcome::Passed,
-                lost => Outcome::Failed(Kind::Stalled, format!("{lost} pings got no answer")),
-            };
-            let reached = pings == Outcome::Passed;
-            told.test("ping tests", pings, before_took, found.pings);
-            reached
-        }
-        Err(why) => {
-            told.test("New MPTCP socket can be blocked via sysctl", Outcome::Skipped(why.clone()), before_took, vec![]);
-            told.test("ping tests", Outcome::Skipped(why), Duration::ZERO, vec![]);
-            true
-        }
+    results.ktap.begin(Some(legs.len() as u64 + 2));
+    results.ktap.comment(&terms.to_string());
+    results.ktap.comment(&format!("world {}, kernel {}", opened.world.name(), opened.world.kernel()));
+    let (sysctl, pings, unanswered) = match preflight {
+        Ok(found) => (sysctl_outcome(found.sysctl), ping_outcome(&found.pings), found.pings),
+        Err(why) => (Outcome::Skipped(why.clone()), Outcome::Skipped(why), Vec::new()),
     };
-    if reached { args.walk(&opened, &legs, &mut told) } else { told.give_up(&legs) }
+    let reachable = !matches!(pings, Outcome::Failed(..));
+    results.test("New MPTCP socket can be blocked via sysctl", sysctl, Duration::ZERO, Vec::new());
+    results.test("ping tests", pings, preflight_took, unanswered);
+    if reachable { args.walk(&opened, &legs, &mut results) } else { results.give_up(&legs) }
 }
 
-/// What kselftest's runner takes for a test that cannot run here.
+fn sysctl_outcome(trouble: Option<String>) -> Outcome {
+    trouble.map_or(Outcome::Passed, |what| Outcome::Failed(Kind::CounterBroken, what))
+}
+
+fn ping_outcome(unanswered: &[String]) -> Outcome {
+    match unanswered.len() {
+        0 => Outcome::Passed,
+        lost => Outcome::Failed(Kind::Stalled, format!("{lost} pings got no answer")),
+    }
+}
+
+/// Exits as kselftest's runner expects of a test that cannot run here.
 fn unable(why: &str) -> ExitCode {
     println!("KTAP version 1\n1..0 # SKIP {why}");
     exit::fail(exit::SKIPPED, why)
@@ -176,7 +176,7 @@ impl Args {
         terms
     }
 
-    fn walk(&self, opened: &Opened, legs: &[Leg], told: &mut Told) -> ExitCode {
+    fn walk(&self, opened: &Opened, legs: &[Leg], results: &mut Results) -> ExitCode {
         let cases: Vec<Case> = legs.iter().map(|leg| leg.case.clone()).collect();
         let out_of_range = legs.iter().find_map(|leg| Some((leg, leg.case.validate().err()?)));
         if let Some((leg, problems)) = out_of_range {
@@ -202,10 +202,10 @@ impl Args {
                 .iter()
                 .map(|of| format!("captured: {} packets, {} of them dropped by the capture", of.packets, of.missed));
             let details = evidence.chain(captured).collect();
-            told.test(&leg.name, outcome(replayed, &known), replayed.took, details);
+            results.test(&leg.name, outcome(replayed, &known), replayed.took, details);
         });
-        told.ktap.finish();
-        if whole { told.exit_code().into() } else { exit::fail(exit::INTERRUPTED, "interrupted") }
+        results.ktap.finish();
+        if whole { results.exit_code().into() } else { exit::fail(exit::INTERRUPTED, "interrupted") }
     }
 }
 
@@ -222,15 +222,15 @@ fn outcome(replayed: &Replayed, known: &Known) -> Outcome {
     }
 }
 
-/// What has been told.
-struct Told {
+/// What has been results.
+struct Results {
     ktap: Ktap<io::Stdout>,
     seen: usize,
     passed: usize,
     failed: usize,
 }
 
-impl Told {
+impl Results {
     fn test(&mut self, name: &str, outcome: Outcome, took: Duration, details: Vec<String>) {
         self.seen += 1;
         match outcome {
@@ -241,7 +241,7 @@ impl Told {
         self.ktap.test(&TestResult { name: name.to_owned(), outcome, took, details });
     }
 
-    /// Nothing can come through where not even pings do.
+    /// Skips all transfers: where no ping gets through, nothing will.
     fn give_up(&mut self, legs: &[Leg]) -> ExitCode {
         for leg in legs {
             self.test(&leg.name, Outcome::Skipped("pings fail".to_owned()), Duration::ZERO, Vec::new());
@@ -252,8 +252,8 @@ impl Told {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Told { failed: 1.., .. } => exit::FINDING,
-            Told { passed: 0, .. } => exit::SKIPPED,
+            Results { failed: 1.., .. } => exit::FINDING,
+            Results { passed: 0, .. } => exit::SKIPPED,
             _ => exit::PASSED,
         }
     }

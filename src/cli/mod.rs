@@ -22,9 +22,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-/// Send files both ways over a real kernel's TCP or Multipath TCP, across rough water, and see whether they arrive.
+/// Send files both ways over a real kernel's TCP or Multipath TCP, across rough water, and check that they arrive.
 ///
-/// Every case is drawn from a seed. A case that fails is shrunk to the smallest one that still does, and saved as a
+/// Every case is drawn from a seed. A case that fails is shrunk to the smallest one that still fails, and saved as a
 /// file that replays it.
 #[derive(Debug, Parser)]
 #[command(name = "whitewater", version, max_term_width = 100, after_help = EXAMPLES)]
@@ -35,10 +35,10 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  whitewater run                      300 random cases
-  whitewater run --for 1h --json      an hour of them, told in JSON lines
-  whitewater replay findings/*.toml   what was found, once more
-  whitewater doctor                   what this machine can do
+  whitewater run                      run 300 random cases
+  whitewater run --for 1h --json      run them for an hour and report in JSON lines
+  whitewater replay findings/*.toml   run what was found again
+  whitewater doctor                   check what this machine can do
 
 Exit codes: 0 all passed; 1 a finding; 2 a bad flag or file; 3 this machine cannot do it; 4 all skipped.";
 
@@ -54,7 +54,7 @@ enum Command {
     Show(show::Args),
     /// Build, list, check, run and remove the kernels of the deterministic world
     Kernel(kernel::Args),
-    /// Tell what this machine can do, and how to mend what it cannot
+    /// Check what this machine can do, and how to fix what it cannot
     Doctor(doctor::Args),
 }
 
@@ -72,7 +72,7 @@ pub fn main() -> ExitCode {
                 true => exit::USAGE,
                 false => exit::PASSED,
             };
-            // Where even this cannot be written there is nobody to tell.
+            // If even this cannot be written, there is nowhere left to report it.
             let _ = error.print();
             return code.into();
         }

@@ -12,7 +12,7 @@ use crate::case::{Family, Host, MAX_PATHS, Pairing, Protocol};
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Which cases")]
 pub struct Filters {
-    /// The most bytes of one direction, such as 64KiB or 1GiB [default: 8MiB]
+    /// At most this many bytes in each direction, such as 64KiB or 1GiB [default: 8MiB]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     size_max: Option<u64>,
 
@@ -28,11 +28,11 @@ pub struct Filters {
     #[arg(long, value_name = "CLIENT>SERVER", value_parser = hosts)]
     hosts: Vec<(Host, Host)>,
 
-    /// Only cases whose links are all plain, or of which at least one is impaired
+    /// Only cases whose links are all plain, or only cases with an impaired link
     #[arg(long, value_name = "KIND")]
     link: Option<LinkKind>,
 
-    /// Only cases with so many paths between client and server, 1 to 8 (may be repeated) [default: 1 to 4, and 1 with
+    /// Only cases with this many paths between client and server, 1 to 8 (may be repeated) [default: 1 to 4, or 1 with
     /// --hosts]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_PATHS)))]
     paths: Vec<u8>,
@@ -40,7 +40,7 @@ pub struct Filters {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum LinkKind {
-    /// Links that touch nothing
+    /// Links that leave packets alone
     Plain,
     /// Links that lose, delay, reorder, duplicate or corrupt packets
     Impaired,
@@ -61,7 +61,7 @@ impl Filters {
         }
         if !self.hosts.is_empty() {
             space.hosts.clone_from(&self.hosts);
-            // Several paths have hosts of their own.
+            // Cases with several paths choose their own hosts.
             space.paths = vec![1];
         }
         if !self.paths.is_empty() {
@@ -83,13 +83,12 @@ impl Filters {
             && !self.pairing.is_empty()
             && !self.pairing.iter().any(mptcp)
         {
-            return Err("--paths above 1 leaves nothing of --pairing: only mptcp>mptcp has several paths".to_owned());
+            return Err("--paths and --pairing leave no case to draw: only mptcp>mptcp has several paths".to_owned());
         }
         let loopback = !self.hosts.is_empty() && self.hosts.iter().all(|(client, server)| client == server);
         if loopback && self.link == Some(LinkKind::Impaired) {
-            return Err(
-                "--link impaired leaves nothing of --hosts: client and server on one host use no link".to_owned()
-            );
+            return Err("--link impaired and --hosts leave no case to draw: client and server on one host use no link"
+                .to_owned());
         }
         Ok(())
     }
@@ -99,11 +98,11 @@ impl Filters {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Shrinking")]
 pub struct Shrinking {
-    /// At most so long for each finding; 0s: save it as it is
+    /// Shrink each finding for at most this long; 0s saves it as it is
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = humantime::parse_duration)]
     shrink_time: Duration,
 
-    /// For a finding that does not show every time: how many runs each simpler case gets to fail once
+    /// How many runs a simpler case gets to fail once, if the finding does not show every time
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     attempts: u32,
 }
@@ -119,13 +118,13 @@ impl Shrinking {
     }
 }
 
-/// How many cases run at once for each CPU where nobody says: most of them wait, and a case that waits costs no CPU.
+/// How many cases run at once for each CPU by default: most of them wait, and a waiting case costs no CPU.
 const JOBS_PER_CPU: usize = 8;
 
 /// The most cases that run at once.
 pub const JOBS_MAX: usize = 1024;
 
-/// How many cases run at once where nobody says.
+/// How many cases run at once by default.
 pub fn default_jobs() -> usize {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     (cpus * JOBS_PER_CPU).min(JOBS_MAX)
@@ -152,7 +151,7 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         _ => return Err(wrong()),
     };
     let number: u64 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(1 << shift).ok_or_else(|| "that is more than any stream can have".to_owned())
+    number.checked_mul(1 << shift).ok_or_else(|| "more than any stream can have".to_owned())
 }
 
 /// For clap: `ns1>ns4`.

@@ -1,4 +1,4 @@
-//! `whitewater replay`: saved cases once more.
+//! `whitewater replay`: runs saved cases again.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,16 +14,16 @@ use crate::report::Event;
 use crate::seed::Seed;
 use crate::world::uml::kernels::{BuildOptions, KernelError};
 
-use super::format::Telling;
+use super::format::Reporting;
 use super::kernel::build;
 use super::options::{self, Filters};
 use super::world::{Wishes, WorldArgs};
 use super::{exit, interrupt};
 
-/// Run saved cases again, and tell each verdict.
+/// Run saved cases again and report each verdict.
 ///
-/// The cases run one after the other unless --jobs says otherwise; nothing is saved or shrunk. Exits with 1 where any
-/// run failed.
+/// The cases run one after the other unless --jobs says otherwise; nothing is saved or shrunk. Exits with 1 if any run
+/// failed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -31,41 +31,41 @@ pub struct Args {
     #[arg(value_name = "FILE", required_unless_present = "seed")]
     files: Vec<PathBuf>,
 
-    /// Run each case so many times
+    /// Run each case this many times
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     times: u32,
 
-    /// Run so many at once
+    /// Run this many at once
     #[arg(long, value_name = "N", default_value = "1", value_parser = options::jobs)]
     jobs: usize,
 
     #[command(flatten)]
     world: WorldArgs,
 
-    /// Run each case twice for each run, and fail where the two are not the same: uml only
+    /// Do every run twice, and fail if the two differ (uml only)
     #[arg(long, help_heading = "World")]
     check_determinism: bool,
 
-    /// Build a kernel from this tree first, and run the cases on it; only what has changed since the last time is compiled
-    /// [its name: --kernel, or "bisect"]
+    /// Build a kernel from this tree first and run the cases on it; only changed files are compiled again. Its name is
+    /// that of --kernel, or "bisect"
     #[arg(long, value_name = "DIR", help_heading = "World")]
     kernel_source: Option<PathBuf>,
 
-    /// Leave the evidence of runs that fail in this folder
+    /// Keep the evidence of failing runs in this folder
     #[arg(long, value_name = "FOLDER")]
     evidence: Option<PathBuf>,
 
-    /// Leave the evidence of every run in this folder, passed or not: captures of both ends' hosts and of the links,
+    /// Keep the evidence of every run in this folder, passed or not: captures on both ends' hosts and on the links,
     /// sockets, counters
     #[arg(long, value_name = "FOLDER", conflicts_with = "evidence")]
     capture: Option<PathBuf>,
 
-    /// Exit as `git bisect run` wants it: 125 where the kernel cannot be built or cannot judge a case, 128 where this
-    /// command is wrong
+    /// Exit as `git bisect run` expects: 125 if the kernel does not build or cannot judge a case, 128 if the command
+    /// itself is wrong
     #[arg(long)]
     bisect: bool,
 
-    /// Run the case that `run` drew from this seed: give the filters that it had, too (may be repeated)
+    /// Run the case that `run` drew from this seed; repeat its filters as well (may be repeated)
     #[arg(long, help_heading = "Which cases")]
     seed: Vec<Seed>,
 
@@ -73,7 +73,7 @@ pub struct Args {
     filters: Filters,
 
     #[command(flatten)]
-    telling: Telling,
+    reporting: Reporting,
 
     /// Plant a fault, to see that it is found
     #[arg(long, value_name = "NAME", hide = true)]
@@ -88,16 +88,16 @@ Examples:
   git bisect run whitewater replay --bisect --times 5 finding.toml
   git bisect run whitewater replay --bisect --kernel-source . finding.toml";
 
-/// The name of the kernel of --kernel-source where none is given.
+/// The name of the kernel built from --kernel-source, unless --kernel gives another.
 const BISECT_KERNEL: &str = "bisect";
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> ExitCode {
-    let (mut names, mut cases) = match args.files() {
+    let (mut names, mut cases) = match args.read_files() {
         Ok(cases) => cases,
         Err(error) => return exit::fail(args.code(exit::USAGE), error),
     };
-    let world = match args.built() {
+    let world = match args.build_kernel() {
         Ok(world) => world,
         Err((code, error)) => return exit::fail(code, error),
     };
@@ -121,7 +121,7 @@ pub fn run(args: &Args) -> ExitCode {
     if !opened.why.is_empty() {
         eprintln!("note: world {}: {}", opened.world.name(), opened.why);
     }
-    // A bisection is about other kernels than the one of the record.
+    // A bisection runs on other kernels than the recorded one by its nature.
     for (name, case) in names.iter().zip(&cases).filter(|_| !args.bisect) {
         if let Some(note) = opened.other_program(case) {
             eprintln!("note: {name}: {note}");
@@ -134,7 +134,7 @@ pub fn run(args: &Args) -> ExitCode {
     let keep_all = args.capture.is_some();
     let replay = Replay { world, rules, cases: &cases, times: args.times, jobs: args.jobs, evidence, keep_all, stop };
     let runs = cases.len() as u64 * u64::from(args.times);
-    args.telling.tell("whitewater replay", |report| {
+    args.reporting.report("whitewater replay", |report| {
         report.event(&Event::ReplayStarted {
             world: replay.world.name().to_owned(),
             kernel: replay.world.kernel(),
@@ -158,8 +158,8 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 impl Args {
-    /// The cases of files, each with what to call it.
-    fn files(&self) -> Result<(Vec<String>, Vec<Case>), String> {
+    /// The names and the cases of the files.
+    fn read_files(&self) -> Result<(Vec<String>, Vec<Case>), String> {
         self.filters.check()?;
         let (mut names, mut cases) = (Vec::new(), Vec::new());
         for path in &self.files {
@@ -169,6 +169,7 @@ impl Args {
         Ok((names, cases))
     }
 
+    /// The exit code to end with: under --bisect, one that `git bisect run` understands.
     fn code(&self, code: u8) -> u8 {
         match code {
             exit::PASSED | exit::FINDING => code,
@@ -178,8 +179,8 @@ impl Args {
         }
     }
 
-    /// Builds the kernel that is to be built first. Returns which world to open.
-    fn built(&self) -> Result<WorldArgs, (u8, String)> {
+    /// Builds the kernel of --kernel-source, if there is one. Returns the flags of the world to open.
+    fn build_kernel(&self) -> Result<WorldArgs, (u8, String)> {
         let Some(source) = &self.kernel_source else { return Ok(self.world.clone()) };
         let name = self.world.kernel().unwrap_or(BISECT_KERNEL);
         let world = self.world.on_kernel(name).map_err(|error| (self.code(error.code()), error.to_string()))?;
@@ -192,7 +193,7 @@ impl Args {
                 eprintln!("note: Linux {kernel} built as {name:?}: {} steps in {seconds} s", built.steps);
                 Ok(world)
             }
-            // Another commit may build; what this machine lacks it lacks for all of them.
+            // Another commit may build; what this machine lacks, it lacks for every commit.
             Err(error @ (KernelError::Build { .. } | KernelError::Unsuited { .. } | KernelError::Source(_))) => {
                 Err((self.code(exit::UNABLE), error.to_string()))
             }

@@ -10,31 +10,31 @@ use crate::case::strategy;
 use crate::endpoint::plant::Plant;
 use crate::seed::Seed;
 
-use super::format::Telling;
+use super::format::Reporting;
 use super::options::{self, Filters, Shrinking};
 use super::world::{Wishes, WorldArgs};
 use super::{exit, interrupt};
 
-/// How many cases run where nothing else bounds the campaign.
-const CASES: u64 = 300;
+/// How many cases run if nothing else bounds the campaign.
+const DEFAULT_CASES: u64 = 300;
 
 /// Run random cases until a count, a time or a finding.
 ///
-/// Each case is a transfer in both directions between two of four hosts, drawn from the seed. A case that fails is
-/// shrunk and saved in the folder of the findings; the same bug is saved once, however often it shows. Ctrl-C ends the
-/// run at once, with its summary; a second Ctrl-C without.
+/// Each case is a transfer in both directions between two hosts of a small network, drawn from the seed. A case that
+/// fails is shrunk and saved in the findings folder; the same bug is saved once, however often it shows. Ctrl-C ends
+/// the run at once and prints the summary; a second Ctrl-C skips the summary.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Run so many cases [default: 300 where neither --for nor --until-finding is given]
+    /// Run this many cases [default: 300, if neither --for nor --until-finding is given]
     #[arg(long, value_name = "N", help_heading = "How long", value_parser = clap::value_parser!(u64).range(1..))]
     cases: Option<u64>,
 
-    /// Draw cases for so long, such as 90s, 10m or 1h
+    /// Draw cases for this long, such as 90s, 10m or 1h
     #[arg(long = "for", value_name = "DURATION", help_heading = "How long", value_parser = humantime::parse_duration)]
     time: Option<Duration>,
 
-    /// End with the first finding
+    /// Stop at the first finding
     #[arg(long, help_heading = "How long")]
     until_finding: bool,
 
@@ -51,20 +51,20 @@ pub struct Args {
     #[command(flatten)]
     world: WorldArgs,
 
-    /// Run each case twice, and stop where the two runs are not the same to the last byte of what was captured: uml only
+    /// Run each case twice, and stop if the two runs differ in any captured byte (uml only)
     #[arg(long, help_heading = "World")]
     check_determinism: bool,
 
-    /// Count which lines of net/mptcp and net/ipv4/tcp*.c the kernel executes, and tell them by file at the end: on the
-    /// kernel of `whitewater kernel build --coverage`, uml only
+    /// Count which lines of net/mptcp and net/ipv4/tcp*.c the kernel executes, and report them by file at the end
+    /// (needs a kernel of `whitewater kernel build --coverage`, uml only)
     #[arg(long, help_heading = "Coverage")]
     coverage: bool,
 
-    /// Write them as a tracefile of lcov as well; it means --coverage
+    /// Also write the covered lines as an lcov tracefile; implies --coverage
     #[arg(long, value_name = "FILE", help_heading = "Coverage")]
     lcov: Option<PathBuf>,
 
-    /// Run so many cases at once; one that waits costs no CPU [default: 8 for each CPU on the host, CPUs + 1 in uml]
+    /// Run this many cases at once; a waiting case costs no CPU [default: 8 per CPU on the host, CPUs + 1 in uml]
     #[arg(long, value_name = "N", env = "WHITEWATER_JOBS", hide_env_values = true, help_heading = "Running", value_parser = options::jobs)]
     jobs: Option<usize>,
 
@@ -79,8 +79,8 @@ pub struct Args {
     )]
     findings: PathBuf,
 
-    /// Report these findings apart: a list of [[known]] tables (signature, note), a saved case, or a folder of them
-    /// (may be repeated)
+    /// Report these findings separately, as known: a file of [[known]] tables (signature, note), a saved case, or a
+    /// folder of either (may be repeated)
     #[arg(
         long,
         value_name = "FILE",
@@ -92,7 +92,7 @@ pub struct Args {
     known: Vec<PathBuf>,
 
     #[command(flatten)]
-    telling: Telling,
+    reporting: Reporting,
 
     /// Plant a fault, to see that it is found
     #[arg(long, value_name = "NAME", hide = true)]
@@ -126,7 +126,7 @@ pub fn run(args: &Args) -> ExitCode {
     let stop = interrupt::flag(&opened.world);
     let mut space = opened.space(&args.filters);
     if let Some(error) = opened.lacks_mptcp() {
-        eprintln!("note: only TCP is drawn: {error}");
+        eprintln!("note: drawing TCP cases only: {error}");
         space = space.without_mptcp();
     }
     let campaign = Campaign {
@@ -146,7 +146,7 @@ pub fn run(args: &Args) -> ExitCode {
         },
         stop,
     };
-    args.telling.tell("whitewater run", |report| {
+    args.reporting.report("whitewater run", |report| {
         let summary = match campaign::run(&campaign, report) {
             Ok(summary) => summary,
             Err(error) => return exit::fail(exit::UNABLE, error),
@@ -154,7 +154,7 @@ pub fn run(args: &Args) -> ExitCode {
         match opened
             .coverage
             .as_ref()
-            .map_or(Ok(()), |counted| counted.tell(&mut args.telling.people(), args.lcov.as_deref()))
+            .map_or(Ok(()), |counted| counted.report(&mut args.reporting.people(), args.lcov.as_deref()))
         {
             Ok(()) => summary.exit_code().into(),
             Err(error) => exit::fail(exit::UNABLE, error),
@@ -170,6 +170,6 @@ impl Args {
 
     fn cases(&self) -> Option<u64> {
         let bounded = self.time.is_some() || self.until_finding;
-        self.cases.or_else(|| (!bounded).then_some(CASES))
+        self.cases.or_else(|| (!bounded).then_some(DEFAULT_CASES))
     }
 }

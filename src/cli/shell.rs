@@ -14,13 +14,13 @@ use crate::net::NetError;
 use crate::net::namespace::enter_user_namespace;
 use crate::topology::{self, Topology};
 
-/// What runs where neither the user nor $SHELL says.
+/// What runs if neither the user nor $SHELL names a program.
 const SHELL: &str = "/bin/sh";
 
-/// Open a shell on a host of a case's network, with its links at work, to look around with ip, ss or tcpdump.
+/// Open a shell on a host of a case's network, with its links working, to look around with ip, ss or tcpdump.
 ///
 /// Nothing is transferred: start servers and clients by hand. $NS1 to $NS4 name the other hosts, for
-/// `nsenter --net=$NS4`. The network goes with the shell.
+/// `nsenter --net=$NS4`. The network is removed when the shell exits.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -28,11 +28,11 @@ pub struct Args {
     #[arg(value_parser = host)]
     host: Option<Host>,
 
-    /// The network of this case [default: four hosts in a row, with plain links]
+    /// Use the network of this case [default: four hosts in a row, with plain links]
     #[arg(long, value_name = "FILE")]
     case: Option<PathBuf>,
 
-    /// Run this instead of $SHELL, and exit as it does
+    /// Run this instead of $SHELL, and exit with its exit code
     #[arg(last = true)]
     command: Vec<String>,
 }
@@ -65,15 +65,15 @@ pub fn run(args: &Args) -> ExitCode {
 
 /// Builds the network, and runs the command in it to its end.
 fn inside(args: &Args, case: &Case) -> Result<ExitStatus, String> {
-    let told = |error: NetError| error.to_string();
+    let words_of = |error: NetError| error.to_string();
     // While this process has one thread: the relay's come later.
-    enter_user_namespace(geteuid().as_raw(), getegid().as_raw()).map_err(told)?;
-    let mut network = topology::build(case, &topology::Options::default()).map_err(told)?;
+    enter_user_namespace(geteuid().as_raw(), getegid().as_raw()).map_err(words_of)?;
+    let mut network = topology::build(case, &topology::Options::default()).map_err(words_of)?;
     let relay = Relay::start(case.seed, network.take_wirings()).map_err(|error| format!("start the links: {error}"))?;
-    // Ctrl-C is for what runs in the shell: a handler, unlike ignoring it, is not inherited.
+    // Ctrl-C is for the programs in the shell. Unlike an ignored signal, a handler is not inherited by them.
     ctrlc::set_handler(|| {}).map_err(|error| format!("cannot catch Ctrl-C: {error}"))?;
     let host = args.host.unwrap_or(case.client.host);
-    let status = network.namespace(host).run(|| command(args, &network, host).status()).map_err(told)?;
+    let status = network.namespace(host).run(|| command(args, &network, host).status()).map_err(words_of)?;
     relay.stop();
     status.map_err(|error: io::Error| format!("run {}: {error}", words(args)[0]))
 }
@@ -96,7 +96,7 @@ fn words(args: &Args) -> Vec<String> {
     vec![std::env::var("SHELL").ok().filter(|shell| !shell.is_empty()).unwrap_or_else(|| SHELL.to_owned())]
 }
 
-/// What a shell would make of it: 128 and the number of the signal that ended it.
+/// The exit code, as a shell reports it: 128 plus the number of the signal that ended the command.
 fn code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::UNABLE)

@@ -1,4 +1,4 @@
-//! `whitewater show`: a case, and what a run of it showed, in words.
+//! `whitewater show`: a case and the evidence of its run, in words.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -24,10 +24,9 @@ const LISTED: usize = 32;
 /// The most packet logs that are drawn.
 const LINKS: usize = 16;
 
-/// Show a case in words, with its topology, and the evidence kept beside it: the verdict, and the packets as a ladder.
+/// Show a case in words, with its topology and the evidence kept beside it: the verdict, and the packets as a ladder.
 ///
-/// Regular stretches of a ladder are folded, and a link that did nothing to its packets is left out where another one
-/// did.
+/// Uneventful stretches of a ladder are folded. If some links did something to their packets, the others are left out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -35,7 +34,7 @@ pub struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// The folder of the evidence [default: the one named as the file, or the one that it lies in]
+    /// The folder with the evidence [default: the one named after FILE, or the one that FILE is in]
     #[arg(long, value_name = "FOLDER")]
     evidence: Option<PathBuf>,
 
@@ -63,15 +62,15 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-/// All that there is to say about a case file.
+/// Everything there is to say about a case file.
 fn text(args: &Args) -> Result<String, file::FileError> {
     let case = file::read(&args.file)?;
     let mut text = describe(&case);
     let Some(folder) = args.evidence.clone().or_else(|| evidence(&args.file)) else {
         let name = args.file.display();
         text.push_str(&format!(
-            "\nno evidence beside it: `whitewater replay --capture FOLDER {name}` leaves it in FOLDER/1-1,\n\
-             and `whitewater show --evidence FOLDER/1-1 {name}` shows it, packets and all\n"
+            "\nno evidence beside it: `whitewater replay --capture FOLDER {name}` keeps it in FOLDER/1-1,\n\
+             and `whitewater show --evidence FOLDER/1-1 {name}` shows it, with the packets\n"
         ));
         return Ok(text);
     };
@@ -92,8 +91,8 @@ fn text(args: &Args) -> Result<String, file::FileError> {
     Ok(text)
 }
 
-/// The ladders of the links whose packets were kept in `folder`; where something was done to packets, of those links only,
-/// else of the first, unless `all` are wanted.
+/// The ladders of the links whose packets were kept in `folder`: of all links if `all`, else of those that did something
+/// to their packets, or of the first link if none did.
 fn packets(folder: &Path, case: &Case, seen: Option<&Observation>, all: bool) -> String {
     let (mut links, mut text) = (Vec::new(), String::new());
     for path in logs(folder) {
@@ -115,7 +114,10 @@ fn packets(folder: &Path, case: &Case, seen: Option<&Observation>, all: bool) ->
     text.push_str(&describe_packets(&shown, case, seen, all));
     if !quiet.is_empty() {
         let names: Vec<&str> = quiet.iter().map(|link| link.name.as_str()).collect();
-        text.push_str(&format!("\n  nothing was done to the packets of {}: --all shows them\n", names.join(", ")));
+        text.push_str(&format!(
+            "\n  not shown: {}, where nothing was done to packets (--all shows all)\n",
+            names.join(", ")
+        ));
     }
     text
 }
@@ -129,7 +131,7 @@ fn logs(folder: &Path) -> Vec<PathBuf> {
     logs
 }
 
-/// The folder with the evidence of a case: named as its file without `.toml`, or the one that it lies in.
+/// The folder with the evidence of a case: named as its file without `.toml`, or the one that it is in.
 fn evidence(path: &Path) -> Option<PathBuf> {
     let named = path.with_extension("");
     let around = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
@@ -152,7 +154,7 @@ fn observation(path: &Path) -> Result<Option<Observation>, String> {
     let mut text = Vec::new();
     file.take(OBSERVATION_MAX + 1).read_to_end(&mut text).map_err(|error| failed(&error))?;
     if text.len() as u64 > OBSERVATION_MAX {
-        return Err(failed(&format!("it has more than {OBSERVATION_MAX} bytes")));
+        return Err(failed(&format!("it is larger than {OBSERVATION_MAX} bytes")));
     }
     serde_json::from_slice(&text).map(Some).map_err(|error| failed(&error))
 }

@@ -1,4 +1,4 @@
-//! `whitewater shrink`: a saved case, made smaller.
+//! `whitewater shrink`: makes a saved case smaller.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,23 +14,23 @@ use super::options::{self, Shrinking};
 use super::world::{Wishes, WorldArgs};
 use super::{exit, interrupt};
 
-/// Make a saved case smaller, as long as it fails in the same way.
+/// Make a saved case smaller, while it still fails in the same way.
 ///
-/// Every step is written to the file at once: Ctrl-C loses nothing.
+/// Every step is written to the file at once, so Ctrl-C loses nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The case file
     file: PathBuf,
 
-    /// Write to this file and leave FILE as it is
+    /// Write the result to this file and leave FILE as it is
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
     #[command(flatten)]
     world: WorldArgs,
 
-    /// Run so many candidates at once [default: 8 for each CPU on the host, CPUs + 1 in uml]
+    /// Run this many candidates at once [default: 8 per CPU on the host, CPUs + 1 in uml]
     #[arg(long, value_name = "N", env = "WHITEWATER_JOBS", hide_env_values = true, value_parser = options::jobs)]
     jobs: Option<usize>,
 

@@ -1,4 +1,4 @@
-//! Which world the cases run in, and opens it.
+//! Chooses the world that cases run in, and opens it.
 
 use std::fmt;
 use std::io::Write;
@@ -23,8 +23,8 @@ use super::options::{self, Filters};
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "World")]
 pub struct WorldArgs {
-    /// Run cases on this machine's kernel in real time (host), or on a User-Mode-Linux kernel in virtual time (uml),
-    /// where the same case is the same run; auto: uml where a kernel for it is installed
+    /// Run cases on this machine's kernel in real time (host), or on a User-Mode Linux kernel in virtual time (uml),
+    /// where the same case is always the same run; auto chooses uml if a kernel for it is installed
     #[arg(
         long = "world",
         value_name = "WORLD",
@@ -34,7 +34,7 @@ pub struct WorldArgs {
     )]
     kind: Kind,
 
-    /// Run cases on this one of the kernels that `whitewater kernel list` shows; it means --world uml
+    /// Run cases on this kernel of `whitewater kernel list`; implies --world uml
     #[arg(long, value_name = "NAME", env = "WHITEWATER_KERNEL", hide_env_values = true)]
     kernel: Option<String>,
 }
@@ -46,60 +46,60 @@ enum Kind {
     Uml,
 }
 
-/// What is asked of a world beside cases.
+/// What a world is asked to do beside running cases.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wishes {
-    /// A fault planted on purpose, to see that it is found.
+    /// Plant this fault on purpose, to see that it is found.
     pub plant: Option<Plant>,
-    /// Each case runs twice and has to be the same run.
+    /// Run each case twice and compare the runs.
     pub check: bool,
-    /// The lines that the kernel executes are counted.
+    /// Count the lines that the kernel executes.
     pub coverage: bool,
-    /// All packets of the hosts of both ends are captured.
+    /// Capture all packets on the hosts of both ends.
     pub capture: bool,
 }
 
-/// A world that is open.
+/// A world, open for cases.
 pub struct Opened {
     /// The world.
     pub world: Arc<dyn World>,
-    /// Why it was chosen, in a few words; empty where somebody asked for it.
+    /// Why it was chosen, in a few words; empty if the flags asked for it.
     pub why: String,
-    /// How many cases run at once where nobody says.
+    /// How many cases run at once by default.
     pub jobs: usize,
-    /// The lines that its kernel executes, where they are counted.
-    pub coverage: Option<Counted>,
+    /// The lines that its kernel executes, if they are counted.
+    pub coverage: Option<KernelCoverage>,
 }
 
-/// The lines that a kernel executes.
-pub struct Counted {
-    /// Whose.
+/// Which lines a kernel executes.
+pub struct KernelCoverage {
+    /// The kernel.
     pub kernel: Kernel,
-    /// How often.
+    /// Its lines, and how often each ran.
     pub coverage: Arc<Coverage>,
 }
 
-impl Counted {
-    /// Tells people which lines they are, and leaves a tracefile of lcov where one is asked for.
-    pub fn tell(&self, people: &mut dyn Write, lcov: Option<&Path>) -> Result<(), CoverageError> {
+impl KernelCoverage {
+    /// Prints a table for people, and writes an lcov tracefile if one is asked for.
+    pub fn report(&self, people: &mut dyn Write, lcov: Option<&Path>) -> Result<(), CoverageError> {
         let files = self.coverage.files(&self.kernel)?;
         let table = report::coverage::table(&files, self.coverage.runs());
-        // Where nobody reads any more, the exit code still says what happened.
+        // If nobody reads any more, the exit code still says what happened.
         let _ = people.write_all(table.as_bytes());
         lcov.map_or(Ok(()), |path| coverage::write_lcov(path, &files))
     }
 }
 
-/// Why there is no world: with the exit code that says so.
+/// Why no world could be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The flags contradict each other.
     #[error("{0}")]
     Flags(&'static str),
-    /// This machine cannot have it.
+    /// The world does not work on this machine.
     #[error(transparent)]
     World(#[from] WorldError),
-    /// The kernel cannot be had.
+    /// There is no such kernel.
     #[error(transparent)]
     Kernel(#[from] KernelError),
 }
@@ -118,7 +118,7 @@ impl fmt::Debug for Opened {
 }
 
 impl WorldArgs {
-    /// The same flags, for this kernel. An error where they ask for the host's.
+    /// The same flags, for this kernel. An error if they ask for the host world.
     pub fn on_kernel(&self, name: &str) -> Result<WorldArgs, OpenError> {
         match self.kind {
             Kind::Host => Err(OpenError::Flags("--kernel-source builds a kernel for --world uml, not for the host's")),
@@ -126,18 +126,18 @@ impl WorldArgs {
         }
     }
 
-    /// The kernel that is asked for by name.
+    /// The name of the kernel that is asked for.
     pub fn kernel(&self) -> Option<&str> {
         self.kernel.as_deref()
     }
 
     /// Opens the world that the flags ask for.
     ///
-    /// Opening the host's forks, so the fewer threads there are, the better.
+    /// Opening the host world forks, so the fewer threads there are, the better.
     pub fn open(&self, wishes: Wishes) -> Result<Opened, OpenError> {
         match (self.kind, &self.kernel) {
             (Kind::Host, Some(_)) => {
-                Err(OpenError::Flags("--kernel names a kernel of the uml world: leave it out, or --world host"))
+                Err(OpenError::Flags("--kernel names a kernel of the uml world: drop it, or drop --world host"))
             }
             (Kind::Host, None) if wishes.coverage => {
                 Err(OpenError::Flags("--coverage needs --world uml: this machine's kernel counts no lines"))
@@ -152,19 +152,19 @@ impl WorldArgs {
         }
     }
 
-    /// Opens the world for cases that were saved: where the flags leave the choice, the one that they were seen in.
+    /// Opens the world for saved cases: the one that all of them were seen in, if the flags leave the choice.
     pub fn open_for<'a>(&self, cases: impl IntoIterator<Item = &'a Case>, wishes: Wishes) -> Result<Opened, OpenError> {
         let mut records = cases.into_iter().map(|case| case.finding.as_ref().map(|record| record.world.as_str()));
         let first = records.next().flatten();
         let same = first.filter(|first| records.all(|other| other == Some(first)));
         match (self.kind, &self.kernel, same) {
-            (Kind::Auto, None, Some("host")) => host(wishes, "it was seen there".to_owned()),
+            (Kind::Auto, None, Some("host")) => host(wishes, "the case was seen there".to_owned()),
             _ => self.open(wishes),
         }
     }
 }
 
-/// The uml world where a kernel for it is installed and starts, else the host's.
+/// The uml world if a kernel for it is installed and starts, else the host world.
 fn auto(wishes: Wishes) -> Result<Opened, OpenError> {
     let kernel = match Store::of_this_user().and_then(|store| store.find(None)) {
         Ok(kernel) => kernel,
@@ -200,17 +200,17 @@ fn uml(kernel: Kernel, wishes: Wishes, why: String) -> Result<Opened, OpenError>
         ..UmlOptions::default()
     };
     let world = UmlWorld::with(kernel.clone(), options)?;
-    // A kernel that does not start here is better known now than from every case.
+    // Find out now, not with every case, if the kernel does not start.
     world.boot()?;
-    // A kernel computes all the time, and more of them than CPUs are in each other's way, but for one: it has a CPU busy
-    // while the case of another is judged and cleared away.
+    // A guest keeps a CPU busy, so more guests than CPUs get in each other's way. One more pays off: it computes while
+    // another's case is judged and cleaned up.
     let jobs = world.cpus() + 1;
-    let coverage = coverage.map(|coverage| Counted { kernel, coverage });
+    let coverage = coverage.map(|coverage| KernelCoverage { kernel, coverage });
     Ok(Opened { world: Arc::new(world), why, jobs, coverage })
 }
 
 impl Opened {
-    /// What is known of its kernel.
+    /// The known bugs of its kernel.
     pub fn known(&self) -> Known {
         Known::of_kernel(&self.world.kernel())
     }
@@ -218,17 +218,17 @@ impl Opened {
     /// What may be drawn in it.
     pub fn space(&self, filters: &Filters) -> Space {
         let space = filters.space();
-        // A kernel of the uml world is built with sch_netem; one of the host may have it, which few do.
+        // A kernel of the uml world is built with sch_netem; a host's may lack it.
         if self.world.program().is_some() { space.with_netem() } else { space }
     }
 
-    /// Why cases cannot have MPTCP in it, where that is so.
+    /// Why cases cannot use MPTCP in it, if they cannot.
     pub fn lacks_mptcp(&self) -> Option<String> {
         // A kernel of the uml world is built with it.
         if self.world.program().is_some() { None } else { features::has_mptcp().err().map(|error| error.to_string()) }
     }
 
-    /// What is to be said where a saved case was seen on another kernel program than this one.
+    /// A note for a saved case that was seen on another kernel program than this one.
     pub fn other_program(&self, case: &Case) -> Option<String> {
         let record = case.finding.as_ref()?;
         let (then, now) = (record.program.as_ref()?, self.world.program());
@@ -237,10 +237,10 @@ impl Opened {
         }
         let now = match now {
             Some(now) => format!("{:?}, {}, sha256 {}", now.name, self.world.kernel(), short(&now.sha256)),
-            None => format!("the {} world's", self.world.name()),
+            None => format!("that of the {} world", self.world.name()),
         };
         Some(format!(
-            "it was seen on the kernel {:?} ({}, sha256 {}), and this one is another ({now}): the same packets are not to be expected",
+            "seen on the kernel {:?} ({}, sha256 {}), but this one is another ({now}): do not expect the same packets",
             then.name,
             record.kernel,
             short(&then.sha256)

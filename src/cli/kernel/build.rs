@@ -23,10 +23,10 @@ pub struct Args {
     /// The kernel's name [default: default, debug, coverage or debug-coverage]
     #[arg(long)]
     name: Option<String>,
-    /// Have the kernel check itself (KASAN, lockdep, UBSAN and others): some ten times slower
+    /// Build a kernel that checks itself (KASAN, lockdep, UBSAN and others); it is about ten times slower
     #[arg(long)]
     debug: bool,
-    /// Have the kernel count which of its lines in net/mptcp and net/ipv4 are executed
+    /// Build a kernel that counts which lines of net/mptcp and net/ipv4 it executes
     #[arg(long)]
     coverage: bool,
 }
@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, KernelError> {
     let built = showing_progress(&options)?;
     if !built.unmet.is_empty() {
         let lines = built.unmet.join("\n  ");
-        eprintln!("this source did not take these lines; cases that need them will be skipped:\n  {lines}");
+        eprintln!("this source does not support these options; cases that need them are skipped:\n  {lines}");
     }
     let kernel = &built.kernel;
     println!("{}: Linux {} in {}", kernel.name, kernel.manifest.version, kernel.program().display());
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, KernelError> {
     Ok(exit::PASSED.into())
 }
 
-/// Builds a kernel into this user's store, and shows on the terminal how far it is.
+/// Builds a kernel into this user's store, with a progress display.
 pub(in crate::cli) fn showing_progress(options: &BuildOptions) -> Result<Built, KernelError> {
     let store = Store::of_this_user()?;
     let bar = ProgressBar::new_spinner();

@@ -14,7 +14,7 @@ use crate::world::uml::{UmlOptions, UmlWorld};
 /// How often the kernel is booted, and the case run.
 const TIMES: usize = 5;
 
-/// Boot a kernel, and see whether it has what cases need and runs the same case twice alike.
+/// Check that a kernel boots, has what cases need, and runs the same case the same way each time.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The kernel's name [default: default, or the only one installed]
@@ -37,20 +37,20 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, KernelError> {
 fn configuration(kernel: &Kernel) -> Result<bool, KernelError> {
     let unmet = kernel.unmet()?;
     if unmet.is_empty() {
-        println!("configuration: has all that cases need");
+        println!("configuration: complete");
     } else {
-        println!("configuration: lacks {}; build it again, or from another source", unmet.join(", "));
+        println!("configuration: lacks {}; build it again, perhaps from another source", unmet.join(", "));
     }
     Ok(unmet.is_empty())
 }
 
-/// Whether the kernel boots, and runs the same case alike each time.
+/// Whether the kernel boots, and runs the same case the same way each time.
 fn trials(kernel: Kernel) -> Result<bool, WorldError> {
     let world = UmlWorld::with(kernel, UmlOptions::default())?;
     let boot = median((0..TIMES).map(|_| timed(|| world.boot())))?.0;
     println!("boot: {:.1} ms from start to power-off", milliseconds(boot));
 
-    let case = canned();
+    let case = lossy_transfer();
     let mut prints = Vec::new();
     let runs =
         (0..TIMES).map(|_| timed(|| world.fingerprint(&case)).inspect(|(_, (_, print))| prints.push(print.clone())));
@@ -63,15 +63,15 @@ fn trials(kernel: Kernel) -> Result<bool, WorldError> {
     );
     let alike = prints.windows(2).all(|pair| pair[0] == pair[1]);
     if alike {
-        println!("determinism: {TIMES} runs, every packet alike ({})", &prints[0]);
+        println!("determinism: {TIMES} runs, all packets equal ({})", &prints[0]);
     } else {
         println!("determinism: {TIMES} runs of one case differ: {}", prints.join(", "));
     }
     Ok(alike && !verdict.kind.is_finding())
 }
 
-/// A case in which much happens: 100 kB both ways over lossy links.
-fn canned() -> Case {
+/// A case in which a lot happens: 100 kB both ways over lossy links.
+fn lossy_transfer() -> Case {
     const PAYLOAD: u64 = 100_000;
     let mut case = Case { seed: Seed(1), ..Case::default() };
     for (endpoint, host) in [(&mut case.client, Host::Ns1), (&mut case.server, Host::Ns4)] {

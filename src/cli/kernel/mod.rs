@@ -17,7 +17,7 @@ const HASH_SHOWN: usize = 12;
 
 /// Build, list, check, run and remove the kernels of the deterministic world.
 ///
-/// They lie in the user's data folder, or where WHITEWATER_KERNELS says.
+/// They are kept in the user's data folder, or in the folder that WHITEWATER_KERNELS names.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -30,10 +30,10 @@ enum Command {
     Build(build::Args),
     /// List the installed kernels
     List,
-    /// Boot a kernel, and see whether it has what cases need and runs the same case twice alike
+    /// Check that a kernel boots, has what cases need, and runs the same case the same way each time
     Check(check::Args),
     Run(run::Args),
-    /// Remove a kernel, and what is kept for its next build
+    /// Remove a kernel and the objects kept for its next build
     Remove(RemoveArgs),
 }
 
@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> ExitCode {
     done.unwrap_or_else(|error| exit::fail(code_of(&error), error))
 }
 
-/// A wrong name is the user's to mend on the command line, the rest on the machine.
+/// A wrong name is a mistake on the command line; everything else is a matter of the machine.
 fn code_of(error: &KernelError) -> u8 {
     match error {
         KernelError::Unknown { .. } | KernelError::Name(_) => exit::USAGE,

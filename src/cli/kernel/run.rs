@@ -6,22 +6,23 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::agent::command::Order;
-use crate::cli::world::Counted;
+use crate::cli::world::KernelCoverage;
 use crate::cli::{exit, interrupt};
 use crate::seed::Seed;
 use crate::world::uml::coverage::Coverage;
-use crate::world::uml::kernels::{KernelError, Store};
+use crate::world::uml::kernels::{Kernel, KernelError, Store};
 use crate::world::uml::{UmlOptions, UmlWorld};
 use crate::world::{World, WorldError};
 
 /// Run a command on a kernel of the deterministic world, in virtual time.
 ///
-/// Boots the kernel, runs the command as root, and exits as it does: a test script that sleeps for an hour takes seconds, and
-/// runs alike each time. The machine's files are there to read, and the folder of the call is there to write; /tmp, /run and
-/// /dev lie in memory. Standard input and the environment are empty. What the command leaves running ends with it.
+/// Boots the kernel, runs the command as root and exits with its exit code: a test script that sleeps for an hour takes
+/// seconds and runs the same way each time. The machine's files can be read and the current folder can be written to;
+/// /tmp, /run and /dev are in memory. Standard input and the environment are empty. Whatever the command leaves running
+/// ends with it.
 ///
-/// Where the kernel complains (a panic, a WARNING, a report of KASAN), that is told on standard error, and the exit code is
-/// 1 if the command itself has 0.
+/// If the kernel complains (a panic, a WARNING, a KASAN report), the complaint goes to standard error, and the exit code
+/// is 1 even if the command exits with 0.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -29,7 +30,7 @@ pub struct Args {
     #[arg(long)]
     name: Option<String>,
 
-    /// What all of the guest's random numbers come from
+    /// The seed of all random numbers in the guest
     #[arg(long, default_value = "0x0")]
     seed: Seed,
 
@@ -37,12 +38,12 @@ pub struct Args {
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(64..=65_536))]
     memory: u32,
 
-    /// Count which lines of net/mptcp and net/ipv4/tcp*.c the kernel executes, and tell them by file on standard error at the
-    /// end: on the kernel of `whitewater kernel build --coverage`
+    /// Count which lines of net/mptcp and net/ipv4/tcp*.c the kernel executes, and report them by file on standard error
+    /// at the end (needs a kernel of `whitewater kernel build --coverage`)
     #[arg(long)]
     coverage: bool,
 
-    /// Write them as a tracefile of lcov as well; it means --coverage
+    /// Also write the covered lines as an lcov tracefile; implies --coverage
     #[arg(long, value_name = "FILE")]
     lcov: Option<PathBuf>,
 
@@ -64,9 +65,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, KernelError> {
     Ok(inside(args, kernel).unwrap_or_else(|error| exit::fail(exit::UNABLE, error)))
 }
 
-fn inside(args: &Args, kernel: crate::world::uml::kernels::Kernel) -> Result<ExitCode, WorldError> {
-    let folder =
-        std::env::current_dir().map_err(|error| WorldError::Unable(format!("the folder of the call: {error}")))?;
+fn inside(args: &Args, kernel: Kernel) -> Result<ExitCode, WorldError> {
+    let folder = std::env::current_dir().map_err(|error| WorldError::Unable(format!("the current folder: {error}")))?;
     let coverage = (args.coverage || args.lcov.is_some()).then(|| Arc::new(Coverage::new()));
     let options = UmlOptions { coverage: coverage.clone(), ..UmlOptions::default() };
     let world = Arc::new(UmlWorld::with(kernel.clone(), options)?);
@@ -81,8 +81,7 @@ fn inside(args: &Args, kernel: crate::world::uml::kernels::Kernel) -> Result<Exi
         eprintln!("kernel: {line}");
     }
     if let Some(coverage) = coverage {
-        let counted = Counted { kernel, coverage };
-        counted.tell(&mut io::stderr(), args.lcov.as_deref())?;
+        KernelCoverage { kernel, coverage }.report(&mut io::stderr(), args.lcov.as_deref())?;
     }
     Ok(match end.code {
         Some(code) if code != exit::PASSED || end.complaints.is_empty() => code.into(),
