@@ -1,11 +1,11 @@
-//! Whether what the kernel told a path manager of a connection makes sense: in itself, and beside its counters.
+//! Whether the path manager events that the kernel sent make sense, by themselves and next to its counters.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::joins::is_calm;
-use super::{BOTH, Kind, Run, Verdict};
+use super::subflows::is_calm;
 use crate::observation::{PmEvent, PmEventKind};
+use crate::oracle::{BOTH, Kind, Run, Verdict};
 use crate::payload::Sender;
 
 /// Looks at the events of both ends.
@@ -23,30 +23,30 @@ fn broken(looks: &str, what: String) -> Verdict {
     Verdict::of(Kind::CounterBroken, looks, what)
 }
 
-/// What has been told of a connection.
+/// A connection, as far as its events go.
 #[derive(Default)]
-struct Told {
+struct Connection {
     established: bool,
     closed: bool,
-    /// Of each subflow, by its ends: whether it was told to be over.
+    /// Each subflow by its two ends, and whether it is closed.
     subflows: BTreeMap<(SocketAddr, SocketAddr), bool>,
 }
 
-/// Nothing is told of a connection before its beginning or after its end, and nothing twice.
+/// No event of a connection comes before its beginning, after its end, or twice.
 fn out_of_turn(events: &[PmEvent], side: Sender) -> Option<Verdict> {
     use PmEventKind::*;
-    let mut told: BTreeMap<u32, Told> = BTreeMap::new();
-    // One that has fallen back to TCP has no token any more.
+    let mut connections: BTreeMap<u32, Connection> = BTreeMap::new();
+    // A connection that has fallen back to TCP has no token any more.
     for event in events.iter().filter(|event| event.token != 0) {
         let ends = event.local.zip(event.remote);
         let twice = match event.kind {
             Created => {
-                told.insert(event.token, Told::default());
+                connections.insert(event.token, Connection::default());
                 false
             }
             Established | Closed | SubflowEstablished | SubflowClosed | Announced => {
-                let Some(connection) = told.get_mut(&event.token) else {
-                    // A connect that was refused ends a connection that never was.
+                let Some(connection) = connections.get_mut(&event.token) else {
+                    // A refused connect closes a connection that was never created.
                     if event.kind == Closed {
                         continue;
                     }
@@ -73,7 +73,8 @@ fn out_of_turn(events: &[PmEvent], side: Sender) -> Option<Verdict> {
     None
 }
 
-/// Each event of a packet has its packet. (MPTcpExt.RmAddr counts subflows that go, not packets: it says nothing of Removed.)
+/// There are no more events than packets that cause them. (MPTcpExt.RmAddr counts closed subflows, not packets, so it
+/// cannot be compared with Removed.)
 fn miscounted(run: &Run<'_>, events: &[PmEvent], side: Sender) -> Option<Verdict> {
     let told = |kind| events.iter().filter(|event| event.kind == kind).count() as i64;
     let counted = |name: &str| run.counter(side, &format!("MPTcpExt.{name}"));

@@ -1,30 +1,29 @@
-//! What Linux is known to get wrong once an MPTCP connection has fallen back to TCP, as narrow as counters and the endpoints'
-//! stories can tell it: docs/findings has the packets and the source of each.
+//! Known bugs of Linux after an MPTCP connection has fallen back to TCP, recognised as narrowly as counters and the
+//! endpoints' stories allow. docs/findings has the packets and the source of each.
 
-use super::{BOTH, Run};
 use crate::observation::MptcpState;
+use crate::oracle::{BOTH, Run};
 use crate::payload::Sender;
 
-/// What a fallback at the beginning of a stream counts as.
+/// Counters of a fallback at the beginning of a stream.
 const BEGINNINGS: [&str; 2] = ["MPTcpExt.MPCapableDataFallback", "MPTcpExt.MPCapableFallbackACK"];
 
-/// What the peer's first window holds at the most: the window of a SYN/ACK is not scaled.
+/// The most that the peer's first window holds: the window of a SYN/ACK is not scaled.
 const FIRST_WINDOW: u64 = 65_535;
 
-/// Whether a socket that has fallen back was sent something twice: a segment of which it had a part already is put at the wrong
-/// place, and the rest of it is thrown away or read from the wrong byte on.
+/// Whether a socket that has fallen back received something twice: the kernel puts a segment that overlaps what it has at
+/// the wrong place, and throws the rest away or reads it from the wrong byte on.
 pub fn overlaps(run: &Run<'_>) -> bool {
     const TWICE: [&str; 3] = ["TcpExt.TCPDSACKOldSent", "TcpExt.TCPDSACKOfoSent", "MPTcpExt.DuplicateData"];
     BOTH.into_iter().any(|side| has_fallen_back(run, side) && TWICE.iter().any(|name| run.counter(side, name) > 0))
 }
 
-/// Whether a sender had shut down, or closed, when it fell back at the beginning of its stream, as its own kernel counts or its
-/// peer's: its FIN leaves at once, whatever of the stream was not yet handed to TCP. That is what the peer's first window did not
-/// hold.
+/// Whether a sender had shut down or closed before it fell back at the beginning of its stream (counted by its own kernel or
+/// its peer's). Its FIN then leaves at once, and data not yet handed to TCP, beyond the peer's first window, is lost.
 pub fn ends_at_once(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
         let (sender, reader) = (run.story(side), run.story(side.peer()));
-        // One that has closed may fall back later.
+        // A closed socket may fall back later.
         let falls_back = |state: MptcpState| state.fallback || sender.left && !state.remote_key;
         sender.mptcp.is_some_and(falls_back)
             && BEGINNINGS.iter().any(|name| BOTH.into_iter().any(|end| run.counter(end, name) > 0))
@@ -35,8 +34,8 @@ pub fn ends_at_once(run: &Run<'_>) -> bool {
     })
 }
 
-/// Whether a socket that has fallen back was closed with bytes unread, and no reset told of it: what it had still to send is thrown
-/// away, and its peer reads an orderly end.
+/// Whether a socket that has fallen back was closed with bytes unread, and no reset was sent: its unsent data is thrown away,
+/// and its peer reads an orderly end.
 pub fn closed_unread(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
         let (leaver, reader) = (run.story(side), run.story(side.peer()));
@@ -45,8 +44,8 @@ pub fn closed_unread(run: &Run<'_>) -> bool {
     })
 }
 
-/// Whether a socket that has fallen back met ENOTCONN after it had ended its own stream: its subflow is closed by the peer's FIN, and
-/// with it the socket, before what lay in the backlog was taken over.
+/// Whether a socket that has fallen back got ENOTCONN after it had ended its own stream: the peer's FIN closes its subflow,
+/// and the socket with it, before data in the backlog is moved over.
 pub fn closed_by_the_end(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
         let story = run.story(side);

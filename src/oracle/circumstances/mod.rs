@@ -4,11 +4,16 @@
 //! nothing to do with MPTCP may show on such a connection too; so shrinking does not hold on to circumstances
 //! ([`Verdict::resembles`]), while grouping does.
 
-use super::memory::{detail, sockets};
-use super::{BOTH, Kind, Run, Verdict, fallen_back, leaving, memory, middlebox};
+mod fallen_back;
+pub(super) mod receive_memory;
+
 use crate::case::Receiving;
 use crate::observation::{Contradiction, SocketState};
+use crate::oracle::checks::leave;
+use crate::oracle::expectation::middlebox;
+use crate::oracle::{BOTH, Kind, Run, Verdict};
 use crate::payload::{Damage, Sender};
+use receive_memory::{detail, sockets};
 
 const FAST_OPEN: &str = "TCP Fast Open";
 
@@ -37,24 +42,27 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         (opens_fast(run), FAST_OPEN),
         (stalled && opens_fast(run) && keeps_all_back(run), "not a byte sent"),
         (is_refused_fast(run, stalled), "TCP Fast Open refused"),
-        (stalled && memory::full_out_of_order(run), "several subflows, receive memory full"),
+        (stalled && receive_memory::full_out_of_order(run), "several subflows, receive memory full"),
         (
-            (stalled || verdict.kind == Kind::Leak) && memory::full_of_unchecked(run),
+            (stalled || verdict.kind == Kind::Leak) && receive_memory::full_of_unchecked(run),
             "DSS checksum, receive memory full",
         ),
-        (verdict.kind == Kind::Reset && memory::gave_up_out_of_order(run), "several subflows, receive memory full"),
-        (verdict.kind == Kind::Reset && memory::gave_up_unchecked(run), "DSS checksum, receive memory full"),
-        (stalled && memory::full_below_low_water(run), "SO_RCVLOWAT on MPTCP, receive memory full"),
         (
-            stalled && memory::shut_below_low_water(run) && !memory::full_below_low_water(run),
+            verdict.kind == Kind::Reset && receive_memory::gave_up_out_of_order(run),
+            "several subflows, receive memory full",
+        ),
+        (verdict.kind == Kind::Reset && receive_memory::gave_up_unchecked(run), "DSS checksum, receive memory full"),
+        (stalled && receive_memory::full_below_low_water(run), "SO_RCVLOWAT on MPTCP, receive memory full"),
+        (
+            stalled && receive_memory::shut_below_low_water(run) && !receive_memory::full_below_low_water(run),
             "SO_RCVLOWAT on MPTCP, window shut",
         ),
-        (stalled && memory::shut_below_a_segment(run), "window below a segment, not scaled"),
-        (stalled && memory::shut_by_out_of_order(run), "window shrunk behind what is out of order"),
-        (stalled && memory::both_took_back(run), "both windows taken back"),
+        (stalled && receive_memory::shut_below_a_segment(run), "window below a segment, not scaled"),
+        (stalled && receive_memory::shut_by_out_of_order(run), "window shrunk behind what is out of order"),
+        (stalled && receive_memory::both_took_back(run), "both windows taken back"),
         (stalled && heeds_no_data_fin(run), "DATA_FIN that came with old data"),
-        (stalled && leaving::is_not_told(run), "data for a closed MPTCP socket"),
-        (verdict.kind == Kind::Leak && leaving::holds_unread(run), "data for a closed MPTCP socket"),
+        (stalled && leave::is_not_told(run), "data for a closed MPTCP socket"),
+        (verdict.kind == Kind::Leak && leave::holds_unread(run), "data for a closed MPTCP socket"),
     ];
     // What a socket says of itself after fast open is of another kind, too; all other counters stand for themselves.
     let says = |name: &str| concerned || (verdict.kind == Kind::CounterBroken && name == FAST_OPEN);

@@ -1,17 +1,17 @@
-//! Whether a host on which MPTCP is off (net.mptcp.enabled = 0) refuses MPTCP sockets, and that with ENOPROTOOPT.
+//! Whether a host with MPTCP switched off (net.mptcp.enabled = 0) refuses MPTCP sockets with ENOPROTOOPT.
 
-use super::{BOTH, Kind, Run, Verdict};
 use crate::case::Protocol;
+use crate::oracle::{BOTH, Kind, Run, Verdict};
 use crate::payload::Sender;
 
-/// Looks at the endpoints that ask for MPTCP on such a host. There is no transfer to judge then.
+/// Looks at the endpoints that ask for MPTCP on such a host; there is no transfer to judge.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
     let refused = BOTH.into_iter().filter(|side| {
         let end = run.endpoint(*side);
         end.protocol == Protocol::Mptcp && !run.case.knobs(end.host).has_mptcp()
     });
     let sides: Vec<_> = refused.collect();
-    // Who asks first is refused, and the other one may not come to it.
+    // The first to ask is refused; the other one may never get to ask.
     let asked = |side: &Sender| run.story(*side).error.is_some() || run.story(*side).connected;
     let side = sides.iter().copied().find(asked).or_else(|| sides.first().copied())?;
     let (story, name) = (run.story(side), side.name());

@@ -1,17 +1,18 @@
-//! Whether path managers were understood: what was taken away or made a backup carries nothing more, what was announced
-//! is heard once.
+//! Whether changes of paths took effect: a path that was removed or made a backup carries no more data, an address is
+//! announced once, and the peer hears of each change.
 
-use super::joins::is_calm;
-use super::{BOTH, Kind, Run, Verdict, memory};
+use super::subflows::is_calm;
 use crate::case::{Case, Event, Happening, LinkId};
 use crate::observation::{Happened, PmEvent, PmEventKind};
+use crate::oracle::circumstances::receive_memory;
+use crate::oracle::{BOTH, Kind, Run, Verdict};
 use crate::payload::Sender;
 
-/// What a path carries at the most after it was removed or made a backup: what its subflow had queued, sent again, and the
-/// handshakes of its end.
+/// The most bytes that a path carries after it was removed or made a backup: what its subflow had queued, retransmissions,
+/// and the packets that close it.
 const AFTERWARDS: u64 = 512 << 10;
 
-/// A path over which so much has gone has a subflow. One that joins just then knows nothing of what is changed meanwhile.
+/// A path that has carried this many bytes has a subflow. One that is only just joining may miss the change.
 const JOINED: u64 = 4 << 10;
 
 /// Looks at paths and announcements after a transfer that came to an orderly end.
@@ -22,7 +23,7 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     busy_afterwards(run).or_else(|| announced_again(run)).or_else(|| unheard(run))
 }
 
-/// Nothing goes on over a path whose only endpoint is gone, nor over one that has become a backup, while the first one works.
+/// While the first path works, a path whose only endpoint was removed, or that has become a backup, carries no more data.
 fn busy_afterwards(run: &Run<'_>) -> Option<Verdict> {
     run.seen.events.iter().find_map(|happened| {
         let link = retired(run.case, happened)?;
@@ -47,7 +48,7 @@ fn totals(run: &Run<'_>) -> std::collections::BTreeMap<LinkId, [u64; 2]> {
     run.seen.links.iter().map(|(link, story)| (*link, story.bytes)).collect()
 }
 
-/// The path that has nothing to carry from this event on.
+/// The path that must carry nothing from this event on.
 fn retired(case: &Case, happened: &Happened) -> Option<LinkId> {
     let event = case.events.get(happened.event)?;
     let (host, link) = match event.what {
@@ -67,9 +68,9 @@ fn retired(case: &Case, happened: &Happened) -> Option<LinkId> {
     let mut all = endpoints.iter().flatten().copied().chain(added);
     let owners = ends.iter().zip(&endpoints).filter(|(_, theirs)| theirs.iter().any(|endpoint| endpoint.link == link));
     let alone = owners.map(|(host, _)| *host).eq([host]);
-    // Subflows between other pairs of addresses cross the path, too; and a first path that rests gives way to others.
+    // Otherwise subflows between other pairs of addresses may cross the path, or it may have to stand in for the first one.
     let plain = all.all(|endpoint| !endpoint.fullmesh && !endpoint.laminar && (endpoint.link != first));
-    // Nor are subflows made anew, nor taken from the first path.
+    // No event makes new subflows, or takes the first one away.
     let steady = case
         .events
         .iter()
@@ -77,11 +78,11 @@ fn retired(case: &Case, happened: &Happened) -> Option<LinkId> {
     (only && alone && plain && steady && link != first && case.topology.ways().contains(&link)).then_some(link)
 }
 
-/// Each address is announced once, where nothing gets lost: its echo ends that (RFC 8684, section 3.4.1).
+/// If nothing gets lost, each address is announced once: the echo ends the repetition (RFC 8684 section 3.4.1).
 fn announced_again(run: &Run<'_>) -> Option<Verdict> {
-    // One that is made before the handshake is through may not reach the peer; nor does an echo that is
-    // thrown away; and what happens to paths meanwhile may call for another one.
-    if run.case.client.options.fastopen || memory::has_thrown_away(run) || !run.case.events.is_empty() {
+    // With fast open the announcement may go out before the handshake is complete and be ignored; a full receiver may throw
+    // away the echo; and an event may call for another announcement.
+    if run.case.client.options.fastopen || receive_memory::has_thrown_away(run) || !run.case.events.is_empty() {
         return None;
     }
     BOTH.into_iter().find_map(|side| {
@@ -98,8 +99,9 @@ fn announced_again(run: &Run<'_>) -> Option<Verdict> {
     })
 }
 
-/// What one side takes back or makes a backup, the other hears, where there is time for it. MPTcpExt.RmAddr counts the subflows
-/// that go for it, not the packets: it rests where the subflow has gone before. The event tells of each.
+/// If one side removes an address or makes it a backup, the other side hears of it, provided there is time left.
+/// MPTcpExt.RmAddr counts the subflows closed for it, not the packets, so it stays put if the subflow is gone already; the
+/// path manager's event comes in any case.
 fn unheard(run: &Run<'_>) -> Option<Verdict> {
     const EARLY: u64 = 256 << 10;
     let last = run.seen.events.iter().filter(|happened| {
@@ -111,8 +113,8 @@ fn unheard(run: &Run<'_>) -> Option<Verdict> {
         let due = [run.case.server.payload.saturating_sub(client), run.case.client.payload.saturating_sub(server)];
         due.into_iter().max().unwrap_or(0)
     };
-    // What a full receiver throws away takes its options with it, and who has left reads none.
-    let missed = memory::has_thrown_away(run) || run.case.ending.leave.is_some();
+    // A full receiver throws away options together with the data, and an endpoint that has left reads none.
+    let missed = receive_memory::has_thrown_away(run) || run.case.ending.leave.is_some();
     if missed || run.case.rounds.count > 1 || !last.clone().all(|happened| left(happened) >= EARLY) {
         return None;
     }

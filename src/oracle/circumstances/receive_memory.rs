@@ -1,22 +1,23 @@
-//! Stalls that full receive memory explains, as far as the case itself makes memory scarce.
+//! Full receive memory as the cause of a stall, provided the case itself makes memory scarce.
 //!
-//! Memory that is full for no reason in the case is not excused: what fills it may be the bug.
+//! Memory that fills up for no reason in the case excuses nothing: what fills it may be the bug.
 
-use super::{BOTH, Run, budget};
 use crate::case::{Chunks, Host, Pattern, SocketOption, Sysctl};
 use crate::observation::{HostStory, SocketState};
+use crate::oracle::expectation::budget;
+use crate::oracle::{BOTH, Run};
 use crate::payload::Sender;
 
-/// A receive buffer up to here is small: one mapping of MPTCP, which is as long as the largest packet that TCP makes,
-/// need not fit in.
+/// A receive buffer up to this size is small: an MPTCP mapping, which may be as long as the largest packet that TCP builds,
+/// may not fit into it.
 const SMALL_BUFFER: u64 = 64 << 10;
 
-/// Segments up to here, TCP's default size, take several times the memory of what they carry.
+/// Segments up to this size, TCP's default MSS, take several times as much memory as the data they carry.
 const SMALL_SEGMENT: u64 = 536;
 
 /// Whether data that ran ahead on one of several subflows has filled the memory that the data before it needs.
 ///
-/// Some subflows may be gone by then.
+/// Some of the subflows may be gone by now.
 pub fn full_out_of_order(run: &Run<'_>) -> bool {
     sockets(run, "mptcp").any(|(host, socket)| {
         let several = detail(socket, "subflows_total") > 1 || joined(run, host);
@@ -24,8 +25,8 @@ pub fn full_out_of_order(run: &Run<'_>) -> bool {
     })
 }
 
-/// Whether a connection with several subflows was given up, a minute after its sender had closed, because what ran ahead
-/// filled the memory: [`full_out_of_order`], in a case whose patience is longer than the kernel's.
+/// Whether the kernel gave up a connection with several subflows, a minute after its sender had closed, because data that
+/// ran ahead filled the memory: [`full_out_of_order`], in a case with more patience than the kernel.
 pub fn gave_up_out_of_order(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
         was_given_up(run, side)
@@ -36,15 +37,15 @@ pub fn gave_up_out_of_order(run: &Run<'_>) -> bool {
     })
 }
 
-/// Whether a reader has lost its connection to a peer that was done, and whose kernel then ended it.
+/// Whether a reader lost its connection because the kernel of its peer, which was done, gave it up.
 fn was_given_up(run: &Run<'_>, side: Sender) -> bool {
     let peer = side.peer();
     let ended = run.counter(peer, "MPTcpExt.MPFastcloseTx") > 0;
     run.story(side).error.is_some() && ended && run.story(peer).state == "done"
 }
 
-/// Whether the memory of a subflow is filled by a part of a mapping that cannot be passed on before all of it is there: its
-/// checksum covers the whole.
+/// Whether the memory of a subflow is filled by part of a mapping. With checksums, a mapping is passed on only once all of
+/// it has arrived.
 pub fn full_of_unchecked(run: &Run<'_>) -> bool {
     let checks =
         |host: Host| sockets(run, "mptcp").any(|(of, socket)| of == host && detail(socket, "csum_enabled") == 1);
@@ -55,8 +56,8 @@ pub fn full_of_unchecked(run: &Run<'_>) -> bool {
     })
 }
 
-/// Whether a connection under checksums was given up, a minute after its sender had closed, because what the reader waited for
-/// did not fit into the memory of its subflow: [`full_of_unchecked`], in a case whose patience is longer than the kernel's.
+/// Whether the kernel gave up a connection with checksums, a minute after its sender had closed, because a mapping did not
+/// fit into the memory of its subflow: [`full_of_unchecked`], in a case with more patience than the kernel.
 pub fn gave_up_unchecked(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
         let reader = run.endpoint(side);
@@ -72,7 +73,7 @@ pub fn full_below_low_water(run: &Run<'_>) -> bool {
     let waits = BOTH.into_iter().any(|side| {
         run.story(side).mptcp.is_some() && run.endpoint(side).options.rcvlowat.is_some_and(|bytes| bytes > 1)
     });
-    // Where TCP would call it pressure: seven eighths (tcp_rmem_pressure(), include/net/tcp.h).
+    // TCP calls seven eighths memory pressure (tcp_rmem_pressure(), include/net/tcp.h).
     let pressed = |socket: &SocketState| {
         let buffer = detail(socket, "mem_rcvbuf");
         buffer > 0 && detail(socket, "mem_rmem_alloc") > buffer - buffer / 8
@@ -80,8 +81,8 @@ pub fn full_below_low_water(run: &Run<'_>) -> bool {
     waits && sockets(run, "mptcp").any(|(_, socket)| pressed(socket))
 }
 
-/// Whether a reader on an MPTCP socket waits for more bytes at once than its peer may send: the window is shut below a segment, at
-/// which TCP calls a socket readable whatever its low-water mark (tcp_epollin_ready(), include/net/tcp.h).
+/// Whether a reader on an MPTCP socket waits for more bytes at once than its peer may send: the window is smaller than a
+/// segment. In that state a TCP socket is readable whatever its low-water mark (tcp_epollin_ready(), include/net/tcp.h).
 pub fn shut_below_low_water(run: &Run<'_>) -> bool {
     let waiting = BOTH.into_iter().filter(|side| {
         run.story(*side).mptcp.is_some() && run.endpoint(*side).options.rcvlowat.is_some_and(|bytes| bytes > 1)
@@ -95,8 +96,8 @@ pub fn shut_below_low_water(run: &Run<'_>) -> bool {
     })
 }
 
-/// Whether a reader's window is shut for good, though all is read: a window that cannot be scaled is rounded down to whole
-/// segments, and its limit has become less than one (__tcp_select_window(), net/ipv4/tcp_output.c).
+/// Whether a reader's window stays closed although everything is read: an unscaled window is rounded down to whole
+/// segments, and its limit has dropped below one (__tcp_select_window(), net/ipv4/tcp_output.c).
 pub fn shut_below_a_segment(run: &Run<'_>) -> bool {
     sockets(run, "tcp").any(|(_, socket)| {
         // The sender's scale in the low four bits, the receiver's above them (struct tcp_info).
@@ -106,8 +107,8 @@ pub fn shut_below_a_segment(run: &Run<'_>) -> bool {
     })
 }
 
-/// Whether a window that may be taken back was, and what came out of order fills the memory that what is missing needs: a segment
-/// at a shut window is thrown away, whatever would follow from it.
+/// Whether a window was shrunk while out-of-order data fills the memory that the missing data needs. A segment that meets a
+/// closed window is thrown away, even if it would fill the gap.
 pub fn shut_by_out_of_order(run: &Run<'_>) -> bool {
     sockets(run, "tcp").any(|(host, socket)| {
         let may_shrink = run.case.knobs(host).sysctls.get(&Sysctl::TcpShrinkWindow) == Some(&1);
@@ -116,15 +117,15 @@ pub fn shut_by_out_of_order(run: &Run<'_>) -> bool {
     })
 }
 
-/// Whether both ends have made the windows that they had offered smaller, and so take each other's acknowledgements for old ones:
-/// each carries the highest sequence number that fits into the window its sender knows of, and the other end is beyond
-/// that (tcp_acceptable_seq(), net/ipv4/tcp_output.c).
+/// Whether both ends have shrunk the windows they had offered, and so take each other's acknowledgements for old ones: each
+/// acknowledgement carries the highest sequence number within the window that its sender knows, and the other end is
+/// already beyond it (tcp_acceptable_seq(), net/ipv4/tcp_output.c).
 pub fn both_took_back(run: &Run<'_>) -> bool {
     BOTH.into_iter().all(|side| {
         let end = run.endpoint(side);
         let smaller = end.options.rcvbuf_late.is_some()
             || [SocketOption::SoRcvbuf, SocketOption::TcpWindowClamp].iter().any(|it| end.smallest(*it).is_some());
-        // Its peer has sent more than it now lets it send.
+        // Its peer has sent more than its window now allows.
         let peer = run.endpoint(side.peer()).host;
         let beyond = |socket: &SocketState| {
             u64::from(socket.send_queue).saturating_sub(detail(socket, "notsent_bytes")) > detail(socket, "snd_wnd")
@@ -135,7 +136,7 @@ pub fn both_took_back(run: &Run<'_>) -> bool {
     })
 }
 
-/// Whether a receiver with a small buffer has thrown away what came: its sender then waits for timers, once or more in a row.
+/// Whether a receiver with a small buffer has thrown away data: its sender then waits for timers, perhaps several in a row.
 pub fn has_thrown_away(run: &Run<'_>) -> bool {
     const THROWN: [&str; 5] =
         ["TcpExt.TCPZeroWindowDrop", "TcpExt.TCPRcvQDrop", "TcpExt.TCPOFODrop", "TcpExt.RcvPruned", "TcpExt.OfoPruned"];
@@ -146,13 +147,14 @@ pub fn has_thrown_away(run: &Run<'_>) -> bool {
     })
 }
 
-/// The sockets of a protocol at the moment of the stall, or those left behind, each with its host.
+/// The sockets of a protocol at the moment of the stall or left behind at the end, each with its host.
 pub fn sockets<'a>(run: &Run<'a>, protocol: &'static str) -> impl Iterator<Item = (Host, &'a SocketState)> {
     let of = |story: &'a HostStory| story.stalled_sockets.iter().chain(&story.left_sockets);
     let all = run.seen.hosts.iter().flat_map(move |(host, story)| of(story).map(|socket| (*host, socket)));
     all.filter(move |(_, socket)| socket.protocol == protocol)
 }
 
+/// A number that socket diagnosis gives for a socket; 0 if it does not.
 pub fn detail(socket: &SocketState, name: &str) -> u64 {
     socket.details.get(name).copied().unwrap_or(0)
 }
@@ -169,12 +171,12 @@ fn joined(run: &Run<'_>, host: Host) -> bool {
     counted("MPTcpExt.MPJoinAckRx") || counted("MPTcpExt.MPJoinSynAckRx")
 }
 
-/// Whether one of the directions has a small receive buffer, or segments that are mostly overhead.
+/// Whether a direction has a small receive buffer, or segments that are mostly overhead.
 fn is_scarce(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
         let (from, to) = (run.endpoint(side), run.endpoint(side.peer()));
         let short = from.options.maxseg.max(to.options.maxseg).is_some_and(|bytes| u64::from(bytes) <= SMALL_SEGMENT);
-        // What may wait unsent bounds each write, too.
+        // The limit on unsent data bounds each write as well.
         let sysctl = run.case.knobs(from.host).sysctls.get(&Sysctl::TcpNotsentLowat).copied();
         let waits = from.options.notsent_lowat.or(sysctl).is_some_and(|bytes| u64::from(bytes) <= SMALL_SEGMENT);
         let little = waits || writes_little(&from.write);
@@ -182,7 +184,7 @@ fn is_scarce(run: &Run<'_>) -> bool {
     })
 }
 
-/// Whether the receive memory of an MPTCP connection may be full at `side` at some time: its reader rests, or memory is scarce.
+/// Whether the receive memory of an MPTCP connection at `side` may fill up at times: its reader pauses, or memory is scarce.
 pub fn may_fill(run: &Run<'_>, side: Sender) -> bool {
     let reader = run.endpoint(side);
     let rests = !reader.read.pauses.is_empty() || reader.options.rcvlowat.is_some() || !reader.changes.is_empty();
@@ -190,7 +192,7 @@ pub fn may_fill(run: &Run<'_>, side: Sender) -> bool {
     rests || slow || is_scarce(run)
 }
 
-/// Whether a writer's calls, or many of them, carry little.
+/// Whether many of a writer's calls carry little.
 fn writes_little(chunks: &Chunks) -> bool {
     let least = match chunks.pattern {
         Pattern::Whole => return false,

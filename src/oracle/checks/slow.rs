@@ -1,19 +1,21 @@
-//! Whether a transfer came to rest for longer than anything in its case explains: Slow.
+//! Whether a transfer paused for longer than anything in its case explains: Slow.
 //!
-//! What a retransmission or a probe makes good ends well, only late: a window that opens again and is not announced, a
-//! wake-up that the next packet repeats. Only time that is exact tells this from a busy machine, so only runs in virtual
-//! time are judged; and only those whose links do nothing but take their time and whose receivers throw nothing away, where
-//! the timers of a healthy kernel have little to wait for.
+//! Some bugs are repaired by a retransmission or a probe, so the transfer ends well, only late: a window that opens again
+//! without an announcement, a lost wake-up that the next packet makes up for. Only exact time can tell this from a busy
+//! machine, so only runs in virtual time are judged; and only those whose links just delay and whose receivers throw
+//! nothing away, because there the timers of a healthy kernel have little to wait for.
 
 use std::time::Duration;
 
-use super::{Kind, Run, Verdict, losses, memory, silence};
 use crate::case::{Case, Impairments, SocketOption};
 use crate::observation::End;
+use crate::oracle::circumstances::receive_memory;
+use crate::oracle::expectation::{losses, silence};
+use crate::oracle::{Kind, Run, Verdict};
 
-/// For how long a healthy kernel may rest on smooth links, round trips apart: a delayed acknowledgement, a corked segment or
-/// the first probe of a closed window (200 ms each), and the second probe (400 ms). What waits for the third is late by
-/// 1.4 s. How long healthy kernels were seen to rest is told in docs/planted-kernel-faults.md.
+/// How long a healthy kernel may pause on smooth links, apart from round trips: for a delayed acknowledgement, a corked
+/// segment or the first probe of a closed window (200 ms each), and for the second probe (400 ms). Whatever waits for the
+/// third probe is 1.4 s late. docs/planted-kernel-faults.md has the pauses that healthy kernels showed.
 const REST: Duration = Duration::from_millis(900);
 
 /// Looks at a transfer that came to its end.
@@ -21,20 +23,20 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     let timings = &run.seen.timings;
     let rest = REST + 4 * silence::round_trip(run.case);
     let judged = timings.exact && run.seen.end == End::Finished && is_smooth(run.case);
-    (judged && !memory::has_thrown_away(run) && timings.silence > rest).then(|| {
+    (judged && !receive_memory::has_thrown_away(run) && timings.silence > rest).then(|| {
         let [silence, rest] = [timings.silence, rest].map(|time| humantime::format_duration(whole(time)));
         let what = format!("no byte moved for {silence} where nothing explains more than {rest}");
         Verdict::of(Kind::Slow, "no byte moved for longer than anything explains", what)
     })
 }
 
-/// Whether nothing but time that is known beforehand passes on the links, and neither end waits on purpose.
+/// Whether the links delay by a fixed time and do nothing else, and neither end waits on purpose.
 fn is_smooth(case: &Case) -> bool {
     let smooth = |way: Impairments| {
-        // Not where a rate is limited: its queue may overflow.
+        // A rate limit does not count as smooth: its queue may overflow.
         way == Impairments { delay: way.delay, ..Impairments::default() }
     };
-    // Corked ends wait for a timer on purpose, at the end of each round; MPTCP does so below a low-water mark.
+    // A corked end waits for a timer on purpose at the end of each round; MPTCP does so below a low-water mark.
     let waits = [&case.client, &case.server]
         .into_iter()
         .any(|end| end.options.cork || end.options.rcvlowat.is_some() || end.smallest(SocketOption::TcpCork).is_some());
@@ -47,7 +49,7 @@ fn is_smooth(case: &Case) -> bool {
         && losses::directions(case).all(smooth)
 }
 
-/// To the hundredth of a second: more says nothing.
+/// Rounded down to hundredths of a second.
 fn whole(duration: Duration) -> Duration {
     Duration::from_millis(duration.as_millis() as u64 / 10 * 10)
 }

@@ -1,29 +1,30 @@
-//! What MPTCP says of data whose checksum is wrong (MP_FAIL, RFC 8684 section 3.7), against what happened to the packets.
+//! Whether MPTCP reports wrong checksums (MP_FAIL, RFC 8684 section 3.7) if, and only if, packets were altered.
 
-use super::{BOTH, Kind, Run, Verdict, losses};
 use crate::case::{Action, Case};
+use crate::oracle::expectation::losses;
+use crate::oracle::{BOTH, Kind, Run, Verdict};
 use crate::payload::Sender;
 
 /// Looks at the counters of both ends.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
     let counted = |side: Sender, name: &str| run.counter(side, &format!("MPTcpExt.{name}"));
     BOTH.into_iter().find_map(|side| {
-        let [wrong, told, heard] = ["DataCsumErr", "MPFailTx", "MPFailRx"].map(|name| counted(side, name));
-        let told_there = counted(side.peer(), "MPFailTx");
+        let [wrong, sent, received] = ["DataCsumErr", "MPFailTx", "MPFailRx"].map(|name| counted(side, name));
+        let sent_by_peer = counted(side.peer(), "MPFailTx");
         let name = side.name();
-        // A change spoils one mapping, once: what is sent again is whole, and the subflow, or the checking, has ended.
+        // An alteration spoils one mapping, once: a retransmission is intact, and the subflow, or the checking, has ended.
         if let Some(most) = changes(run.case).filter(|most| wrong > *most) {
             let looks = format!("{name} found more wrong checksums than packets were changed");
             return Some(broken(&looks, format!("{looks}: {wrong} for {most}")));
         }
-        // Who hears of a failure answers with one where the connection goes on without mappings.
-        if told > wrong + heard {
+        // A received MP_FAIL may be answered with one, when the connection goes on without mappings.
+        if sent > wrong + received {
             let looks = format!("{name} told of a failure that it had no reason for");
-            return Some(broken(&looks, format!("{looks}: {told} sent, {wrong} wrong checksums, {heard} received")));
+            return Some(broken(&looks, format!("{looks}: {sent} sent, {wrong} wrong checksums, {received} received")));
         }
-        (heard > told_there && !doubles(run.case)).then(|| {
+        (received > sent_by_peer && !doubles(run.case)).then(|| {
             let looks = format!("{name} heard of a failure that nobody told of");
-            broken(&looks, format!("{looks}: {heard} received, {told_there} sent"))
+            broken(&looks, format!("{looks}: {received} received, {sent_by_peer} sent"))
         })
     })
 }
@@ -32,7 +33,7 @@ fn broken(looks: &str, what: String) -> Verdict {
     Verdict::of(Kind::CounterBroken, looks, what)
 }
 
-/// How many packets may be changed under right checksums of TCP; `None` where rules have no bound.
+/// How many packets may be altered with valid TCP checksums; `None` if a rule has no limit.
 fn changes(case: &Case) -> Option<i64> {
     let mut most = 0;
     for impairments in losses::directions(case) {
@@ -46,7 +47,7 @@ fn changes(case: &Case) -> Option<i64> {
     Some(most)
 }
 
-/// Whether a packet may come twice.
+/// Whether a packet may arrive twice.
 fn doubles(case: &Case) -> bool {
     losses::directions(case).any(|impairments| {
         impairments.duplicate > 0.0

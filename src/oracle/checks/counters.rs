@@ -4,8 +4,10 @@
 //! endpoint. A counter that a kernel does not have counts as one that did not move, so rules that demand movement are
 //! few.
 
-use super::{BOTH, Kind, Run, Verdict, fallback, losses, middlebox};
+use super::fallback;
 use crate::case::{Action, Protocol, Syncookies};
+use crate::oracle::expectation::{losses, middlebox};
+use crate::oracle::{BOTH, Kind, Run, Verdict};
 use crate::payload::Sender;
 
 /// A rule about one counter.
@@ -139,7 +141,7 @@ const RULES: &[Rule] = &[
     // Tokens are drawn anew until one is free; a fallback that is refused ends in a reset (protocol.c, subflow.c).
     rest("MPTcpExt.MPFallbackTokenInit", Side::Each, always),
     rest("MPTcpExt.FallbackFailed", Side::Each, surely_mptcp),
-    // Who has sent and read all to its end has no reason to reset or to abort.
+    // An endpoint that has sent and read everything has no reason to reset or to abort.
     rest("MPTcpExt.MPRstTx", Side::Each, orderly_mptcp),
     rest("MPTcpExt.MPRstRx", Side::Each, orderly_mptcp),
     rest("MPTcpExt.MPFastcloseTx", Side::Each, orderly_mptcp),

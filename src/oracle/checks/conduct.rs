@@ -1,13 +1,14 @@
-//! Whether the hosts kept to the protocols, by the packets that they sent: ProtocolBroken.
+//! Whether the hosts followed the protocols, judged by the packets they sent: ProtocolBroken.
 //!
-//! What a breach is, is said where the packets are seen ([`crate::link::conduct`]), link by link. The first one counts: it
-//! explains the others.
+//! [`crate::link::conduct`] finds the breaches, link by link, as the packets pass. Only the first one is reported, because
+//! it explains the others.
 
-use super::{Kind, Run, Verdict, memory};
 use crate::case::LinkId;
 use crate::observation::{Breach, PmEventKind};
+use crate::oracle::circumstances::receive_memory;
+use crate::oracle::{Kind, Run, Verdict};
 
-/// Looks at the breaches that were seen on the links.
+/// Reports the first breach on any link that nothing explains.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
     let (link, Breach { at, by, flow, looks, what }) = inexcusable(run).min_by_key(|(_, breach)| breach.at)?;
     let at = humantime::format_duration(std::time::Duration::from_micros(at.as_micros() as u64));
@@ -22,24 +23,24 @@ pub fn inexcusable<'a>(run: &Run<'a>) -> impl Iterator<Item = (LinkId, &'a Breac
     all.filter(|(_, breach)| !excused(run, breach))
 }
 
-/// Whether something that the packets do not show explains a breach.
+/// Whether something that packets do not show explains a breach.
 fn excused(run: &Run<'_>, breach: &Breach) -> bool {
     let moved = |name: &str| run.counter(breach.by, &format!("MPTcpExt.{name}")) > 0;
     match breach.looks.as_str() {
-        // What was thrown away has to come again before it is acknowledged.
-        Breach::LEAVES_OUT => memory::has_thrown_away(run),
-        // So has data beyond the window; and what does not fit into the connection's memory waits before it is acknowledged
+        // Data that the receiver threw away has to arrive again before it is acknowledged.
+        Breach::LEAVES_OUT => receive_memory::has_thrown_away(run),
+        // So does data beyond the window; and data that does not fit into the connection's memory is acknowledged later
         // (net/mptcp/protocol.c, mptcp_can_spool_backlog).
-        Breach::LEAVES_OUT_DATA => moved("NoDSSInWindow") || memory::may_fill(run, breach.by),
-        // An acknowledgement that the host did not look at says nothing to it.
+        Breach::LEAVES_OUT_DATA => moved("NoDSSInWindow") || receive_memory::may_fill(run, breach.by),
+        // The host may have ignored the acknowledgement that carried the option; the counters say so.
         Breach::STAYS => !moved("MPPrioRx") && !moved("MPPrioTx"),
-        // One that is dropped came while another one waited to be heeded, and that is counted.
+        // A REMOVE_ADDR that arrives while another one is still pending is dropped, which is counted.
         Breach::KEEPS => moved("RmAddr") || !hears_of_removals(run, breach),
         _ => false,
     }
 }
 
-/// Whether the path manager is the kernel's, was told that an address was taken back, and the connection went on.
+/// Whether the kernel's own path manager learnt that an address was removed, on a connection that went on.
 fn hears_of_removals(run: &Run<'_>, breach: &Breach) -> bool {
     let host = run.endpoint(breach.by).host;
     let told = |event: &crate::observation::PmEvent| event.kind == PmEventKind::Removed;

@@ -1,9 +1,9 @@
-//! Whether MPTCP stayed MPTCP where nothing in the case explains a fallback to TCP: UnexpectedFallback.
+//! Whether MPTCP fell back to TCP although nothing in the case explains it: UnexpectedFallback.
 
-use super::{BOTH, Kind, Run, Verdict};
+use crate::oracle::{BOTH, Kind, Run, Verdict};
 use crate::payload::Sender;
 
-/// Counters that move when a connection falls back (net/mptcp/mib.c). Newer kernels have more of them than older ones.
+/// Counters that move when a connection falls back (net/mptcp/mib.c). Newer kernels have more of them.
 const SIGNS: [&str; 9] = [
     "MPCapableFallbackACK",
     "MPCapableFallbackSYNACK",
@@ -26,13 +26,13 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
         .or_else(|| BOTH.into_iter().find_map(|side| counted(run, side)))
 }
 
-/// Whether the machine was so slow that SYNs were sent again: the third one no longer asks for MPTCP.
+/// Whether the machine was so slow that SYNs were sent again: from the third on they no longer ask for MPTCP.
 pub fn too_slow(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| run.counter(side, "TcpExt.TCPSynRetrans") > 0)
 }
 
-/// Whether an endpoint left with MP_FASTCLOSE before it had sent anything else: its peer, to which the handshake is not
-/// confirmed, takes the packet for one of TCP (check_fully_established(), net/mptcp/options.c).
+/// Whether an endpoint left with MP_FASTCLOSE before it had sent anything else. The handshake is not yet confirmed to its
+/// peer, which takes the packet for plain TCP (check_fully_established(), net/mptcp/options.c).
 fn closed_at_once(run: &Run<'_>) -> bool {
     let Some(leave) = run.case.ending.leave else { return false };
     run.story(leave.by).sent == 0 && run.counter(leave.by, "MPTcpExt.MPFastcloseTx") > 0
@@ -46,7 +46,7 @@ pub fn at_the_handshake(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(counted)
 }
 
-/// What the socket itself said.
+/// A fallback that the socket itself reports.
 fn reported(run: &Run<'_>, side: Sender) -> Option<Verdict> {
     let state = run.story(side).mptcp?;
     let looks = match (state.fallback, state.remote_key) {
@@ -58,7 +58,7 @@ fn reported(run: &Run<'_>, side: Sender) -> Option<Verdict> {
     Some(Verdict::of(Kind::UnexpectedFallback, &format!("{} {looks}", side.name()), what))
 }
 
-/// What the kernel counted.
+/// A fallback that the kernel counted.
 fn counted(run: &Run<'_>, side: Sender) -> Option<Verdict> {
     let sign = SIGNS.iter().find(|sign| run.counter(side, &format!("MPTcpExt.{sign}")) > 0)?;
     let what = format!("the {}'s host counted MPTcpExt.{sign}, and nothing in the case explains it", side.name());

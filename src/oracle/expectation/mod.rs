@@ -1,49 +1,53 @@
 //! What a case may lead to, derived from its data alone.
 
+pub(super) mod budget;
+pub(super) mod losses;
+pub(super) mod middlebox;
+pub(super) mod silence;
+
 use std::time::Duration;
 
-use super::{budget, losses, middlebox, silence};
 use crate::case::{Action, Case, Direction, Family, Happening, Impairments, LinkId, SocketOption, Sysctl};
 use crate::observation::CallError;
 
 /// What may happen in a case, and how long its parts may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expectation {
-    /// How long no byte may move before the links are healed: from then on they pass everything at once. Not longer
-    /// than `patience`; on an unimpaired path the same.
+    /// How long no byte may move before the links are healed, after which they pass everything at once. At most as long as
+    /// `patience`, and equal to it on an unimpaired path.
     pub quiet: Duration,
-    /// How long no byte may move, the time before the healing included, before the transfer counts as stalled. Counted
-    /// by the agent in ticks that its own CPU granted, so a busy machine is given more time.
+    /// How long no byte may move, including the time before the healing, before the transfer counts as stalled. The agent
+    /// counts it in ticks for which its own CPU was available, so a busy machine gets more time.
     pub patience: Duration,
-    /// How long the whole transfer may take before the run is given up undecided. Where it is shorter than the patience,
-    /// the case is out of this program's reach: it can pass, and it can show wrong bytes, but no stall.
+    /// How long the whole transfer may take before the run is given up undecided. If this is shorter than the patience, the
+    /// case can pass and can show wrong bytes, but cannot show a stall.
     pub budget: Duration,
     /// How long sockets may take to go away once both endpoints have closed them: a FIN may have to be sent again, and
     /// the timer for that may have backed off before the links were healed.
     pub settle: Duration,
     /// Whether MPTCP may fall back to TCP, or try to.
     pub may_fall_back: bool,
-    /// Whether the connection may end up as TCP: where one of its further paths alone is rough, that ends a subflow.
+    /// Whether the connection itself may end up as TCP: trouble on a further path alone only ends a subflow.
     pub may_become_tcp: bool,
     /// Whether the kernel may give up the connection (ETIMEDOUT and what follows from it).
     pub may_time_out: bool,
-    /// Whether the news that an endpoint has left may be lost, or the connection be reset before it was accepted.
+    /// Whether the peer may not notice that an endpoint has left, or the connection may be reset before it was accepted.
     pub may_miss_the_end: bool,
     /// Whether something on the way may reset the connection.
     pub may_be_cut: bool,
-    /// Whether the connection may be left without a subflow, and end for want of one.
+    /// Whether the connection may lose all its subflows, and end for that reason.
     pub may_be_orphaned: bool,
-    /// Whether options of MPTCP may be missing where it can only answer with a RST.
+    /// Whether MPTCP options may be missing in a situation where MPTCP can only answer with a RST.
     pub may_reset: bool,
     /// Whether a packet damaged on the way may draw an ICMPv6 error that ends the connect.
     pub may_fail_to_connect: bool,
     /// Whether a connect may find no route, because its path is down at that moment.
     pub may_lack_a_route: bool,
-    /// Whether the client's first write connects, and has the errors of a connect.
+    /// Whether the client's first write connects, and so fails with the errors of a connect.
     pub connects_by_writing: bool,
 }
 
-/// After so long without an answer a kernel may give up: a listener forgets a SYN that it has answered after 63 s
+/// After this long without an answer a kernel may give up: a listener forgets a SYN that it has answered after 63 s
 /// (net.ipv4.tcp_synack_retries = 5), long before a connect (131 s, tcp_syn_retries = 6 after 4 linear ones) or a
 /// connection with data under way (924 s, tcp_retries2 = 15) ends.
 const KERNEL_PATIENCE: Duration = Duration::from_secs(60);
@@ -78,14 +82,14 @@ impl Expectation {
         }
     }
 
-    /// Whether something in the case explains that a call failed so.
+    /// Whether something in the case explains this error of a call.
     ///
-    /// An MPTCP connection that cannot fall back any more is reset by design when packets are lost or reordered around
-    /// its handshake. That is not excused: to the programs it is a connection that broke although the network only did
-    /// what networks do.
+    /// By design, an MPTCP connection that can no longer fall back is reset when packets are lost or reordered around its
+    /// handshake. That is not excused: to a program it is a connection that broke although the network only did what
+    /// networks do.
     pub fn explains(&self, error: &CallError) -> bool {
         match error.errno.as_str() {
-            // A host that has given up answers what still arrives with a RST.
+            // A host that has given up answers late packets with a RST.
             "ETIMEDOUT" | "ECONNRESET" | "EPIPE" if self.may_time_out => true,
             "ETIMEDOUT" | "ECONNRESET" | "EPIPE" | "ENOTCONN" if self.may_be_orphaned => true,
             "ECONNRESET" | "EPIPE" | "ENOTCONN" | "ECONNREFUSED" | "ECONNABORTED" if self.may_be_cut => true,
@@ -104,19 +108,19 @@ impl Expectation {
     }
 }
 
-/// How long the FINs, and MPTCP's DATA_FINs, of a closed connection may take in links that were healed meanwhile: what
-/// the timers had backed off to, and as much again as a clean case has to move at all.
+/// How long the FINs, and MPTCP's DATA_FINs, of a closed connection may take after the links were healed: as long as the
+/// timers had backed off to, plus what a clean case is allowed.
 fn settle(case: &Case) -> Duration {
     (silence::CLEAN + silence::by_links(case)).min(budget::MAX)
 }
 
 /// Whether an MPTCP connection of `case` may end up as TCP.
 ///
-/// It may where not both ends ask for MPTCP, and where the packets of the handshake and the first data may be lost,
-/// come out of order, come late or come twice. The links' own order is kept by everything else: a constant delay,
-/// an MTU, offloads. SYN cookies carry MPTCP, and ends that disagree about DSS checksums use them (RFC 8684 section
-/// 3.1). Two CPUs count because veth then reorders by itself. So does TCP Fast Open: what a server does not take of a SYN's
-/// data comes again with a mapping, but without the MP_CAPABLE that it waits for.
+/// It may if one end does not ask for MPTCP, or if packets of the handshake and the first data may be lost, reordered,
+/// delayed or duplicated. A constant delay, an MTU and offloads do none of that. SYN cookies carry MPTCP, and ends that
+/// disagree about DSS checksums use them (RFC 8684 section 3.1). Two CPUs count, because veth then reorders by itself. So
+/// does TCP Fast Open: data in the SYN that the server does not accept is sent again with a mapping, but without the
+/// MP_CAPABLE that the server waits for.
 fn may_fall_back(case: &Case, links: &[LinkId]) -> bool {
     !case.is_mptcp()
         || case.client.options.fastopen
@@ -124,7 +128,7 @@ fn may_fall_back(case: &Case, links: &[LinkId]) -> bool {
         || silence::round_trip(case) > SLOW_HANDSHAKE
 }
 
-/// Whether packets may be lost, come out of order, come late or come twice on these links.
+/// Whether packets may be lost, reordered, delayed or duplicated on these links.
 fn is_disturbed(case: &Case, links: &[LinkId]) -> bool {
     let disturbed = |impairments: &Impairments| {
         impairments.jitter.is_some()
@@ -140,17 +144,17 @@ fn is_disturbed(case: &Case, links: &[LinkId]) -> bool {
     case.cpus > 1 || !case.events.is_empty() || ways.into_iter().any(|impairments| disturbed(&impairments))
 }
 
-/// Whether the client may put off the acknowledgement that completes the handshake. Where it resets the connection before,
-/// there was none that the server could accept.
+/// Whether the client may delay the acknowledgement that completes the handshake. If it resets the connection before, there
+/// was never one that the server could accept.
 fn holds_third_packet(case: &Case) -> bool {
     case.client.smallest(SocketOption::TcpQuickack) == Some(0)
 }
 
 /// Whether a flipped bit may end a connect.
 ///
-/// An IPv6 header has no checksum of its own, and TCP's covers neither its hop limit nor what happens to a packet
-/// before it reaches TCP. So a SYN with a damaged hop limit, next header or address can draw an ICMPv6 error, and Linux
-/// ends a connect for one (net/ipv6/tcp_ipv6.c, tcp_v6_err). Once a connection is established such errors change nothing.
+/// An IPv6 header has no checksum of its own, and TCP's covers neither the hop limit nor anything before the packet reaches
+/// TCP. So a SYN with a damaged hop limit, next header or address can draw an ICMPv6 error, which makes Linux give up the
+/// connect (net/ipv6/tcp_ipv6.c, tcp_v6_err). On an established connection such errors change nothing.
 fn may_fail_to_connect(case: &Case) -> bool {
     let flips = |impairments: &Impairments| {
         (impairments.corrupt > 0.0 && !impairments.spare_handshake)
@@ -160,7 +164,7 @@ fn may_fail_to_connect(case: &Case) -> bool {
     case.family == Family::V6 && losses::directions(case).any(|impairments| flips(&impairments))
 }
 
-/// Whether the first subflow of the connection is taken from it, and something else may take the others.
+/// Whether an event removes the first subflow of the connection, and something else may end the others.
 fn may_be_orphaned(case: &Case) -> bool {
     let rough = losses::directions(case).any(|way| !(way.rules.is_empty() && way.faults.is_empty()));
     let hasty = case.hosts.values().any(|knobs| knobs.sysctls.contains_key(&Sysctl::MptcpCloseTimeout));

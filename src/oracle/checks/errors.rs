@@ -1,18 +1,18 @@
 //! Whether an endpoint met an error that nothing in the case explains: Reset.
 //!
-//! The agent must have both endpoints' stories complete before it closes either socket: the close of one end would
-//! otherwise show as a reset of the other.
+//! The agent completes both endpoints' stories before it closes either socket; otherwise the close of one end would show up
+//! as a reset at the other.
 
-use super::{BOTH, Kind, Run, Verdict, leaving};
+use super::leave;
 use crate::observation::{CallError, End};
+use crate::oracle::{BOTH, Kind, Run, Verdict};
 use crate::payload::Sender;
 
-/// Looks at the calls that failed, and at the connects that were refused. A run whose errors are all explained is judged
-/// no further, and passes.
+/// Looks at failed calls and refused connects. A run whose errors are all explained passes without further checks.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
     let errors: Vec<(Sender, &CallError)> =
         BOTH.into_iter().filter_map(|side| Some((side, run.story(side).error.as_ref()?))).collect();
-    let errors: Vec<_> = errors.into_iter().filter(|(side, error)| !leaving::explains(run, *side, error)).collect();
+    let errors: Vec<_> = errors.into_iter().filter(|(side, error)| !leave::explains(run, *side, error)).collect();
     let unexplained = errors.iter().filter(|(_, error)| !run.expected.explains(error) && !refused_cookie(run, error));
     match unexplained.min_by_key(|(_, error)| follows(error)) {
         Some((side, error)) => Some(reset(run, *side, error)),
@@ -21,27 +21,26 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     }
 }
 
-/// Whether an error is the kind that trouble at the other end shows as: a RST came in. Whoever calls shutdown first
-/// after that is told that there is no connection.
+/// Whether an error is how trouble at the other end shows: a RST arrived. A shutdown right after it fails with ENOTCONN.
 pub fn follows(error: &CallError) -> bool {
     matches!((error.call.as_str(), error.errno.as_str()), (_, "ECONNRESET" | "EPIPE") | ("shutdown", "ENOTCONN"))
 }
 
-/// Whether a reset is what SYN cookies cost. A server that keeps no state checks its cookie against the first segment
-/// that comes; where that is not the one that follows the SYN, because it was lost or overtaken, the cookie does not fit,
-/// and the server answers with a RST (RFC 4987 section 3.6; net/ipv4/syncookies.c, cookie_v4_check).
+/// Whether a reset is the price of SYN cookies. A server that keeps no state checks its cookie against the first segment
+/// that arrives. If the one right after the SYN was lost or overtaken, the cookie does not match, and the server answers
+/// with a RST (RFC 4987 section 3.6; net/ipv4/syncookies.c, cookie_v4_check).
 fn refused_cookie(run: &Run<'_>, error: &CallError) -> bool {
     run.counter(Sender::Server, "TcpExt.SyncookiesFailed") > 0 && is_reset(error)
 }
 
-/// Whether an error is one of those that a RST shows as: at the call that first meets it, and at later ones.
+/// Whether an error is one that a RST causes, at the first call that meets it or at a later one.
 fn is_reset(error: &CallError) -> bool {
     matches!(error.errno.as_str(), "ECONNRESET" | "EPIPE" | "ENOTCONN")
 }
 
 fn reset(run: &Run<'_>, side: Sender, error: &CallError) -> Verdict {
     let CallError { call, errno, sent, received } = error;
-    // Nothing is lost but the end itself: that is another bug than a connection that breaks.
+    // If only the end itself is lost, it is a different bug from a broken connection.
     let all = *received == run.endpoint(side.peer()).payload && call == "recv" && errno == "ENOTCONN";
     let looks = match is_reset(error) {
         true if all => format!("{} recv ENOTCONN for the end of the stream", side.name()),
@@ -52,8 +51,8 @@ fn reset(run: &Run<'_>, side: Sender, error: &CallError) -> Verdict {
     Verdict::of(Kind::Reset, &looks, what)
 }
 
-/// Looks at how many connects were refused: as many as the case says, whatever the links do. A SYN, or the RST that
-/// answers it, may be lost, but then the connect tries again by itself.
+/// As many connects are refused as the case says, whatever the links do: if a SYN, or the RST that answers it, is lost, the
+/// connect tries again by itself.
 fn refusals(run: &Run<'_>) -> Option<Verdict> {
     let (planned, refused) = (run.case.refusals, run.seen.client.refused);
     let looks = match refused {

@@ -1,10 +1,11 @@
 //! Whether sockets were left behind: Leak.
 
-use super::{BOTH, Kind, Run, Verdict, losses};
 use crate::case::Host;
 use crate::observation::{HostStory, SocketState};
+use crate::oracle::expectation::losses;
+use crate::oracle::{BOTH, Kind, Run, Verdict};
 
-/// Looks at what was left once both endpoints had closed in order and the network had had its time to settle.
+/// Looks at what was left after both endpoints had closed in order and the network had had time to settle.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
     run.seen.hosts.iter().find_map(|(host, story)| {
         let left = story.left_sockets.iter().find(|socket| !explained(run, socket)).map(|socket| {
@@ -12,7 +13,7 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
             let looks = format!("{protocol} socket in {state}");
             Verdict::of(Kind::Leak, &looks, format!("{host} still has a {looks} ({local} to {remote})"))
         });
-        // The counter of established MPTCP connections goes down at the latest when the socket leaves.
+        // The counter of established MPTCP connections is decremented when the socket goes, at the latest.
         let established = story.counters.get("MPTcpExt.MPCurrEstab").copied().unwrap_or(0);
         left.or_else(|| {
             (established != 0 && story.left_sockets.is_empty()).then(|| {
@@ -24,7 +25,7 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     })
 }
 
-/// Sockets that are in no table any more and were never freed.
+/// Sockets that are in no table any more, but were never freed.
 fn lost(host: Host, story: &HostStory) -> Option<Verdict> {
     let lost = story.lost_sockets;
     (lost > 0 && story.left_sockets.is_empty()).then(|| {
@@ -35,10 +36,9 @@ fn lost(host: Host, story: &HostStory) -> Option<Verdict> {
 
 /// Whether a socket may still be there.
 ///
-/// TIME-WAIT lasts for a minute. On a path that loses packets, MPTCP may wait for an acknowledgement of its DATA_FIN
-/// that was lost and that nobody can repeat, because the peer has closed (RFC 8684 section 3.3.3): closing states of
-/// MPTCP and its subflows are no leak there. Nor are they on several paths: a subflow that is removed closes by itself, behind
-/// a window that may stay shut.
+/// TIME-WAIT lasts for a minute. On a path that loses packets, the acknowledgement of MPTCP's DATA_FIN may be lost, and
+/// nobody can repeat it once the peer has closed (RFC 8684 section 3.3.3), so closing states of MPTCP and its subflows are
+/// no leak there. Nor are they on several paths: a removed subflow closes by itself, and its window may stay closed.
 fn explained(run: &Run<'_>, socket: &SocketState) -> bool {
     let closing = matches!(socket.state.as_str(), "FIN-WAIT-1" | "FIN-WAIT-2" | "CLOSING" | "LAST-ACK");
     let mptcp = run.case.is_mptcp();

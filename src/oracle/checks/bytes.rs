@@ -1,6 +1,8 @@
 //! Whether the bytes that arrived are the bytes that were sent: Corrupt, Truncated, Extra.
 
-use super::{BOTH, Kind, Run, Verdict, errors, fallback, leaving, middlebox};
+use super::{errors, fallback, leave};
+use crate::oracle::expectation::middlebox;
+use crate::oracle::{BOTH, Kind, Run, Verdict};
 use crate::payload::{Damage, Mismatch, Sender};
 
 /// Looks at what either endpoint received. Wrong bytes in the middle come before a wrong length: they may cause it.
@@ -16,7 +18,7 @@ fn stream(run: &Run<'_>, sender: Sender) -> Option<Verdict> {
     let direction = format!("{}>{}", sender.name(), sender.peer().name());
     let Mismatch { kind, offset, length, expected, received, .. } = &mismatch;
     match kind {
-        Damage::Truncated if broke_off(run, sender) || leaving::ended_there(run, sender, *received) => None,
+        Damage::Truncated if broke_off(run, sender) || leave::ended_there(run, sender, *received) => None,
         _ if *length == 1 && passed_altered(run, sender, *offset) => None,
         Damage::Truncated => {
             let what = format!("{direction} ended after {received} of {expected} bytes");

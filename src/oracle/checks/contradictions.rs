@@ -1,6 +1,6 @@
-//! Whether the kernel kept what it said of a stream: what a peek showed, what TCP_INQ promised.
+//! Whether the kernel kept its word about a stream: what a peek showed, what TCP_INQ promised.
 
-use super::{BOTH, Kind, Run, Verdict};
+use crate::oracle::{BOTH, Kind, Run, Verdict};
 
 /// Looks at what the endpoints noted.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {

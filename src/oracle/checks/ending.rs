@@ -1,7 +1,8 @@
-//! Whether a transfer that came to its end did so in order at both ends: each sent everything, shut down, and saw the
-//! end of the other's stream.
+//! Whether a finished transfer ended in order: each endpoint sent everything, shut down, and saw the end of the other's
+//! stream.
 
-use super::{BOTH, Kind, Run, Verdict, middlebox};
+use crate::oracle::expectation::middlebox;
+use crate::oracle::{BOTH, Kind, Run, Verdict};
 use crate::payload::Sender;
 
 /// Looks at both endpoints of a run that finished without errors.
@@ -12,7 +13,7 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
 fn endpoint(run: &Run<'_>, side: Sender) -> Option<Verdict> {
     let (story, name) = (run.story(side), side.name());
     let rounds = run.case.rounds.count;
-    // An endpoint that has read a byte as a middlebox changed it connects no more.
+    // After an endpoint has read a byte that a middlebox altered, it makes no further connection.
     let altered = middlebox::alter(run.case) && BOTH.into_iter().any(|side| run.story(side).mismatch.is_some());
     if altered {
         return None;
@@ -21,7 +22,7 @@ fn endpoint(run: &Run<'_>, side: Sender) -> Option<Verdict> {
         let what = format!("the {name} came to the end of {} of {rounds} connections", story.rounds);
         return Some(Verdict::of(Kind::Reset, &format!("{name} did not come to its last connection"), what));
     }
-    // Errors have been judged before: one that is still there is how it learnt that its peer has left.
+    // Errors were judged before: one that is left is how the endpoint noticed that its peer has left.
     if story.left || story.error.is_some() {
         return None;
     }

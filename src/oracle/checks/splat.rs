@@ -1,8 +1,8 @@
 //! The kernel complained: a panic, a warning, a report of one of its own checks.
 
-use super::{Kind, Run, Verdict};
+use crate::oracle::{Kind, Run, Verdict};
 
-/// What code of the network's the frames of a call trace belong to where the complaint itself names a helper.
+/// Names by which frames of a call trace are recognised as network code, if the complaint itself names only a helper.
 const NETWORK: [&str; 8] = ["mptcp_", "__mptcp_", "subflow_", "tcp_", "__tcp_", "inet_", "sk_", "__sk_"];
 
 pub(super) fn check(run: &Run<'_>) -> Option<Verdict> {
@@ -15,8 +15,8 @@ pub(super) fn check(run: &Run<'_>) -> Option<Verdict> {
     Some(Verdict::of(Kind::Splat, &looks, first.to_owned()))
 }
 
-/// A complaint without what differs between two of the same kind: numbers, lines of files, where in a function it was, and who
-/// ran.
+/// A complaint without the details that differ between two of the same kind: numbers, line numbers, offsets into functions,
+/// and which process ran.
 fn looks(line: &str) -> String {
     let line = line.split(", CPU#").next().unwrap_or(line);
     let words = line.split_whitespace().map(|word| {
@@ -29,7 +29,7 @@ fn looks(line: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The function that a complaint is about, where its first line names none, or a helper that anybody calls.
+/// The function that a complaint is about, if its first line names none, or only a common helper.
 fn place(log: &[String]) -> Option<&str> {
     let first = log.first()?;
     if first.contains("locking") || first.contains("lock state") {

@@ -1,8 +1,8 @@
-//! What an endpoint that leaves before its time does to the other one, and to the checks that speak of an orderly end.
+//! What it means for the other endpoint, and for the checks of an orderly end, that one endpoint leaves early.
 
-use super::{Kind, Run, Verdict};
 use crate::case::{Leave, Manner, Protocol};
 use crate::observation::{CallError, End, SocketState, Story};
+use crate::oracle::{Kind, Run, Verdict};
 use crate::payload::Sender;
 
 /// Whether this error of `side` is how it learns that the other endpoint has left. A reset that overtakes the SYN/ACK
@@ -16,15 +16,15 @@ pub fn explains(run: &Run<'_>, side: Sender, error: &CallError) -> bool {
     reset && run.story(side.peer()).left
 }
 
-/// Whether the stream of `side`, which ended after so many bytes, ended where it left.
+/// Whether the stream of `side`, of which this many bytes arrived, ended where `side` left.
 pub fn ended_there(run: &Run<'_>, side: Sender, received: u64) -> bool {
     let story = run.story(side);
     story.left && received == story.sent
 }
 
-/// Looks at an endpoint whose peer has left: it must have learnt of it. A reset must come where bytes lay unread or
-/// nobody lingered, unless the other direction had come to its end before. Links that lose or reorder packets may lose
-/// the news, or the connection before it was accepted: a stall is no finding there.
+/// An endpoint must notice that its peer has left. It must see a reset if bytes were left unread or the peer did not
+/// linger, unless the other direction had ended before. Links that lose or reorder packets may lose the peer's last
+/// packets, or the connection before it was accepted, so a stall on them is no finding.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
     let Leave { by, how, .. } = run.case.ending.leave?;
     let (leaver, peer) = (run.story(by), run.story(by.peer()));
@@ -50,13 +50,13 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     fastclose(run, by, leaver, peer)
 }
 
-/// Whether the endpoint of an MPTCP socket has left, and its peer still waits before a closed window: what comes for a closed
-/// socket is taken, not answered with a reset.
+/// Whether an endpoint has closed its MPTCP socket while its peer still probes a closed window: the kernel accepts data for
+/// the closed socket instead of answering with a reset.
 pub fn is_not_told(run: &Run<'_>) -> bool {
     let Some(Leave { by, .. }) = run.case.ending.leave else { return false };
     let leaver = run.story(by);
     let Some(peers) = run.seen.hosts.get(&run.endpoint(by.peer()).host) else { return false };
-    // The end of the leaver's stream has come to the peer, and nothing else.
+    // The peer has seen the end of the leaver's stream, and nothing else.
     let is_told_the_end = |socket: &SocketState| socket.state == "CLOSE-WAIT";
     let waits = |socket: &SocketState| socket.timer.as_deref() == Some("probe");
     leaver.left
@@ -65,7 +65,7 @@ pub fn is_not_told(run: &Run<'_>) -> bool {
         && peers.stalled_sockets.iter().any(waits)
 }
 
-/// Whether an MPTCP socket that was closed still takes bytes that nobody can read: it is left behind with them.
+/// Whether a closed MPTCP socket is left behind with bytes that nobody can read.
 pub fn holds_unread(run: &Run<'_>) -> bool {
     let Some(Leave { by, .. }) = run.case.ending.leave else { return false };
     let closed = |socket: &SocketState| socket.protocol == "mptcp" && socket.receive_queue > 0;
@@ -73,18 +73,18 @@ pub fn holds_unread(run: &Run<'_>) -> bool {
     run.story(by).left && host.is_some_and(|host| host.left_sockets.iter().any(closed))
 }
 
-/// Whether a reset may have come to `side` at a place that was not expected, since data before it was lost or found the
-/// window shut: it is answered with a challenge ACK (RFC 5961 section 3.2), and its option is not read. The reset that
-/// answers that ACK has none, so that MPTCP takes it for the end of a subflow.
+/// Whether a reset may have reached `side` with an unexpected sequence number, because data before it was lost or met a
+/// closed window. It is answered with a challenge ACK (RFC 5961 section 3.2) and its option is ignored. The reset that
+/// answers the challenge carries no option, so MPTCP takes it for the end of a subflow only.
 fn is_challenged(run: &Run<'_>, side: Sender) -> bool {
     const SIGNS: [&str; 3] = ["TcpExt.TCPChallengeACK", "TcpExt.TCPZeroWindowDrop", "TcpExt.TCPRcvQDrop"];
     SIGNS.iter().any(|sign| run.counter(side, sign) > 0)
 }
 
-/// Bytes unread in an MPTCP connection are answered with MP_FASTCLOSE (RFC 8684 section 3.5).
+/// Closing an MPTCP connection with bytes unread sends MP_FASTCLOSE (RFC 8684 section 3.5).
 fn fastclose(run: &Run<'_>, by: Sender, leaver: &Story, peer: &Story) -> Option<Verdict> {
     let whole = |story: &Story| story.mptcp.is_some_and(|state| !state.fallback && state.remote_key);
-    // Where both streams have come to their end, MPTCP has nothing left to reset.
+    // Once both streams have ended, there is nothing left to reset.
     if leaver.shut_down || !(leaver.unread && whole(leaver) && whole(peer)) {
         return None;
     }

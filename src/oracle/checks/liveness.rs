@@ -1,9 +1,10 @@
-//! Whether the transfer went on whenever the network let it: Stalled.
+//! Whether the transfer made progress whenever the network allowed it: Stalled.
 
 use std::time::Duration;
 
-use super::{Kind, Run, Verdict, circumstances, middlebox};
 use crate::observation::{End, Hang, SocketState, Story};
+use crate::oracle::expectation::middlebox;
+use crate::oracle::{Kind, Run, Verdict, circumstances};
 
 /// Looks at a run in which no byte moved for longer than the case's patience.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
@@ -19,7 +20,7 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
         )));
     }
     if middlebox::strip_midway(run.case) && !circumstances::falls_back(run) {
-        // Without its options MPTCP can neither go on nor end, and nothing tells it so.
+        // Without its options MPTCP can neither continue nor end, and has no way to notice.
         return Some(Verdict::skip("nothing moved, but a middlebox took options that MPTCP cannot go on without"));
     }
     if run.expected.may_be_orphaned {
@@ -63,7 +64,7 @@ fn hung(hang: &Hang) -> Verdict {
     Verdict::of(Kind::Stalled, looks, what)
 }
 
-/// Where an endpoint stood.
+/// The state in which an endpoint stopped.
 fn place(story: &Story) -> &str {
     match story.state.as_str() {
         "" if story.connected => "connected",
@@ -72,7 +73,7 @@ fn place(story: &Story) -> &str {
     }
 }
 
-/// How late the links were, where that is so much that the silence may come from it.
+/// How late the links were, if that is late enough to explain the silence.
 fn too_late(run: &Run<'_>) -> Option<Duration> {
     let worst = run.seen.links.values().map(|link| link.lateness).max()?;
     (worst > run.expected.patience / 4).then_some(whole(worst))
@@ -87,10 +88,10 @@ fn waits_for_subflows(run: &Run<'_>) -> bool {
     !mptcp.is_empty() && mptcp.iter().all(ends) && tcp.iter().all(|socket| socket.state == "TIME-WAIT")
 }
 
-/// In how long the retransmission timer of a connection without time stamps fires, where it has not fired since the last
-/// progress, but rests as long as after the losses before that. An acknowledgement of what was sent twice says nothing of the
-/// round trip then, so the pause stays doubled (RFC 6298 section 5, Karn's algorithm): where each packet is lost
-/// once, as before a window of less than a packet's memory, each pause is twice the one before, however often it helps.
+/// The time until the retransmission timer of a connection without time stamps fires, if it has not fired since the last
+/// progress but is still backed off from earlier losses. Without time stamps, the acknowledgement of retransmitted data says
+/// nothing about the round trip, so the timeout stays doubled (RFC 6298 section 5, Karn's algorithm). If every packet is lost
+/// once, for instance because the receiver has no memory for a whole one, each pause is twice as long as the one before.
 fn keeps_its_pause(run: &Run<'_>) -> Option<Duration> {
     const TIMESTAMPS: u64 = 1;
     let detail = |socket: &SocketState, name: &str| socket.details.get(name).copied().unwrap_or(0);
@@ -105,7 +106,7 @@ fn keeps_its_pause(run: &Run<'_>) -> Option<Duration> {
     Some(Duration::from_millis(detail(socket, "timer_expires_ms")))
 }
 
-/// To the tenth of a second: more says nothing.
+/// Rounded down to tenths of a second.
 fn whole(duration: Duration) -> Duration {
     Duration::from_millis(duration.as_millis() as u64 / 100 * 100)
 }

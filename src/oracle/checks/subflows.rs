@@ -1,17 +1,19 @@
-//! Whether a connection used the paths that its path managers were given, and no others.
+//! Whether a connection used the paths that its path managers were configured with, and no others.
 
 use std::time::Duration;
 
-use super::{BOTH, Kind, Run, Verdict, counters, silence};
+use super::counters;
 use crate::case::{Case, Direction, First, Impairments, LinkId, PmEndpoint, Syncookies};
+use crate::oracle::expectation::silence;
+use crate::oracle::{BOTH, Kind, Run, Verdict};
 use crate::payload::Sender;
 
-/// A transfer of so many bytes in one direction lasts longer than a join takes.
+/// A transfer of this many bytes in one direction lasts longer than a join takes.
 const LONG: u64 = 1 << 20;
-/// After so long the kernel's worker has had its turn.
+/// Within this time the kernel's worker gets its turn.
 const TURN: Duration = Duration::from_millis(1);
-/// How many bytes a backup carries at the most while another path works: handshakes, acknowledgements, and what is sent
-/// before the flag is known.
+/// The most bytes that a backup carries while another path works: handshakes, acknowledgements, and data sent before the
+/// backup flag arrives.
 const BACKUP_MOST: u64 = 128 << 10;
 
 /// Looks at subflows and paths after a transfer that came to an orderly end.
@@ -19,9 +21,8 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     too_many(run).or_else(|| missing(run)).or_else(|| backup(run))
 }
 
-/// A connection never has many more subflows than the limit. The kernel asks before it answers an announcement, not before
-/// each of the subflows that it then makes, one from each of its own endpoints (net/mptcp/pm_kernel.c,
-/// mptcp_pm_nl_add_addr_received).
+/// A connection never has many more subflows than its limit. The kernel checks the limit once for each announced address,
+/// and then makes a subflow to it from each of its own endpoints (net/mptcp/pm_kernel.c, mptcp_pm_nl_add_addr_received).
 fn too_many(run: &Run<'_>) -> Option<Verdict> {
     BOTH.into_iter().find_map(|side| {
         let pm = run.case.knobs(run.endpoint(side).host).pm;
@@ -30,12 +31,12 @@ fn too_many(run: &Run<'_>) -> Option<Verdict> {
             return None;
         }
         let peer = run.case.knobs(run.endpoint(side.peer()).host).pm;
-        // Who makes no subflow itself only lets others join, one by one.
-        let only_lets = run.case.events.is_empty()
+        // A host that makes no subflow itself only accepts joins, one at a time.
+        let only_accepts = run.case.events.is_empty()
             && !peer.userspace
             && pm.endpoints.iter().all(|endpoint| !endpoint.subflow && !endpoint.fullmesh)
             && peer.endpoints.iter().all(|endpoint| !endpoint.signal);
-        let own = if only_lets { 0 } else { pm.endpoints.len() };
+        let own = if only_accepts { 0 } else { pm.endpoints.len() };
         let limit = pm.subflow_limit().saturating_add(u8::try_from(own).unwrap_or(u8::MAX));
         let subflows = run.story(side).mptcp?.subflows;
         let name = side.name();
@@ -46,7 +47,7 @@ fn too_many(run: &Run<'_>) -> Option<Verdict> {
     })
 }
 
-/// Where nothing is in the way, and the path managers ask for subflows, the server sees one.
+/// If nothing is in the way and the path managers ask for subflows, the server accepts one.
 fn missing(run: &Run<'_>) -> Option<Verdict> {
     let joined = run.counter(Sender::Server, "MPTcpExt.MPJoinAckRx") > 0;
     (is_smooth(run) && is_long(run.case) && lasts(run) && asks(run.case) && !joined).then(|| {
@@ -55,8 +56,8 @@ fn missing(run: &Run<'_>) -> Option<Verdict> {
     })
 }
 
-/// Whether both ends keep their sending side open for longer than a join takes: one that has shut it down neither joins nor
-/// is joined (net/mptcp/pm.c and subflow.c ask for the state ESTABLISHED).
+/// Whether both ends keep their sending side open for longer than a join takes. After a shutdown an end neither joins nor
+/// accepts joins (net/mptcp/pm.c and subflow.c require the state ESTABLISHED).
 fn is_long(case: &Case) -> bool {
     let (client, server) = (case.client.payload >= LONG, case.server.payload >= LONG);
     match case.ending.first {
@@ -66,8 +67,8 @@ fn is_long(case: &Case) -> bool {
     }
 }
 
-/// Whether the transfer has outlasted the packets of a join, what comes before them, and the wait of the kernel's worker for its
-/// turn: in virtual time two busy endpoints may move a mebibyte without any.
+/// Whether the transfer took longer than the handshakes of the connection and of a join, and the kernel's worker got its
+/// turn: in virtual time two busy endpoints may move a mebibyte without giving it one.
 fn lasts(run: &Run<'_>) -> bool {
     run.seen.timings.transfer >= 4 * silence::round_trip(run.case) + TURN
 }
@@ -77,18 +78,18 @@ fn asks(case: &Case) -> bool {
     let [client, server] = [&case.client, &case.server].map(|endpoint| case.knobs(endpoint.host));
     let first = case.topology.ways().first();
     let elsewhere = |endpoint: &&PmEndpoint| Some(&endpoint.link) != first;
-    // Of the other family there may be no address at the other end to join.
+    // The other end may have no address of the other family.
     let usual = |endpoint: &&PmEndpoint| elsewhere(endpoint) && !endpoint.other_family;
     let by_client = client.pm.endpoints.iter().filter(usual).any(|endpoint| endpoint.subflow) && server.join_initial;
     let announced = server.pm.endpoints.iter().filter(usual).any(|endpoint| endpoint.signal && endpoint.port.is_none())
         && !case.bound;
-    // Announcing without an answer, and limits, are the only other ways not to join.
+    // Limits and SYN cookies are the only other reasons not to join.
     let allowed = client.pm.subflow_limit() > 0 && server.pm.subflow_limit() > 0;
     let cookies = server.syncookies == Syncookies::Always;
     allowed && !cookies && (by_client || announced && client.pm.accept_limit() > 0)
 }
 
-/// A path of backups alone carries hardly anything while the first path, which is none, works.
+/// A path with nothing but backup subflows carries hardly anything while the first path, which is no backup, works.
 fn backup(run: &Run<'_>) -> Option<Verdict> {
     let stale = BOTH.into_iter().any(|side| run.counter(side, "MPTcpExt.SubflowStale") > 0);
     if !is_smooth(run) || stale {
@@ -115,13 +116,13 @@ fn busy(run: &Run<'_>, link: LinkId) -> bool {
     run.seen.links.get(&link).is_some_and(|story| story.bytes.iter().any(|bytes| *bytes > BACKUP_MOST))
 }
 
-/// Whether the links do nothing but take their time, nothing happens to paths, nobody leaves, and MPTCP was certain.
+/// Whether the links only delay, nothing happens to paths, nobody leaves early, and the connection is certainly MPTCP.
 fn is_smooth(run: &Run<'_>) -> bool {
     let stays = run.case.ending.leave.is_none();
     stays && run.case.events.is_empty() && counters::surely_mptcp(run) && is_calm(run)
 }
 
-/// Whether the links do nothing but take their time, and no event keeps packets from them.
+/// Whether the links only delay packets, and no event interrupts them.
 pub fn is_calm(run: &Run<'_>) -> bool {
     let only_delays =
         |impairments: &Impairments| *impairments == Impairments { delay: impairments.delay, ..Impairments::default() };
