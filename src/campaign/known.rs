@@ -1,12 +1,12 @@
 //! Findings that are known already, and are reported apart.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use serde::Deserialize;
 
-use crate::case::file;
+use crate::case::{Record, file};
 
 /// Signatures of known findings, each with a note.
 ///
@@ -14,6 +14,29 @@ use crate::case::file;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     notes: BTreeMap<String, Note>,
+    borrowed: Option<Series>,
+}
+
+/// The first two numbers of a kernel's release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Series {
+    major: u32,
+    minor: u32,
+}
+
+impl fmt::Display for Series {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}.{}", self.major, self.minor)
+    }
+}
+
+impl Series {
+    /// That of a kernel which calls itself so; 0.0 where it names no numbers.
+    fn of(kernel: &str) -> Series {
+        let mut numbers = kernel.split(|character: char| !character.is_ascii_digit());
+        let mut next = || numbers.next().and_then(|number| number.parse().ok()).unwrap_or_default();
+        Series { major: next(), minor: next() }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,12 +122,26 @@ const BUILT_IN: &[&str] = &[
 
 impl Known {
     /// What is known of the kernel that calls itself so (as `uname -rv` does): the cases of `cases/known/` that were seen
-    /// on a kernel of the same series, such as 6.18.
+    /// on a kernel of the same series, such as 6.18; where there are none, those of the nearest series, an older one
+    /// rather than a newer one.
     pub fn of_kernel(kernel: &str) -> Known {
         let cases = BUILT_IN.iter().filter_map(|text| file::parse(text, Path::new("cases/known")).ok());
-        let records = cases.filter_map(|case| case.finding).filter(|record| series(&record.kernel) == series(kernel));
+        let records: Vec<Record> = cases.filter_map(|case| case.finding).collect();
+        let own = Series::of(kernel);
+        let all = || records.iter().map(|record| Series::of(&record.kernel));
+        let older = all().filter(|series| *series <= own).max();
+        let Some(nearest) = older.or_else(|| all().min()) else { return Known::default() };
         let note = |text: Option<String>| Note { text: text.unwrap_or_default(), built_in: true };
-        Known { notes: records.map(|record| (record.signature, note(record.note))).collect() }
+        let fitting = records.into_iter().filter(|record| Series::of(&record.kernel) == nearest);
+        Known {
+            notes: fitting.map(|record| (record.signature, note(record.note))).collect(),
+            borrowed: (nearest != own).then_some(nearest),
+        }
+    }
+
+    /// The series of another kernel whose known bugs these are, where the kernel's own has none.
+    pub fn borrowed(&self) -> Option<Series> {
+        self.borrowed
     }
 
     /// Adds the known findings at `path`:
@@ -174,14 +211,10 @@ fn is_like(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// The first two numbers of a kernel's release.
-fn series(kernel: &str) -> Vec<&str> {
-    kernel.split(|character: char| !character.is_ascii_digit()).take(2).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::Case;
 
     #[test]
     fn a_star_stands_for_anything() {
@@ -207,10 +240,21 @@ mod tests {
             assert!(record.note.is_some_and(|note| !note.is_empty()), "{} has a note", record.signature);
             let known = Known::of_kernel(&record.kernel);
             assert!(known.note(record.signature.split(" | ").next().unwrap_or_default()).is_some());
-            assert_eq!(Known::of_kernel("2.4.37 #1").note(&record.signature), None, "another kernel, another bug");
         }
     }
-    use crate::case::{Case, Record};
+
+    #[test]
+    fn a_series_of_which_nothing_is_known_borrows_from_the_nearest_one() {
+        let borrowed = |kernel| Known::of_kernel(kernel).borrowed().map(|series| series.to_string());
+        let from = |series: &str| Some(series.to_owned());
+        assert_eq!(borrowed("7.2.13 #1"), None);
+        assert_eq!(
+            (borrowed("7.3.0-rc1"), borrowed("7.1.2"), borrowed("6.12.5")),
+            (from("7.2"), from("6.18"), from("6.18"))
+        );
+        assert_eq!(Known::of_kernel("7.3.0-rc1").notes, Known::of_kernel("7.2.13").notes);
+        assert_ne!(Known::of_kernel("6.18.44").notes, Known::of_kernel("7.2.13").notes);
+    }
 
     #[test]
     fn lists_cases_and_folders_of_them_are_read() {

@@ -118,6 +118,9 @@ pub fn run(args: &Args) -> ExitCode {
         Err(error) => return exit::fail(error.code(), error),
     };
     let mut known = opened.known();
+    if let Some(series) = known.borrowed() {
+        eprintln!("note: no bugs of this kernel's series are known; those of Linux {series} are reported separately");
+    }
     for path in &args.known {
         if let Err(error) = known.add(path) {
             return exit::fail(exit::USAGE, error);
