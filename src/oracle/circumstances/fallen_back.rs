@@ -24,7 +24,8 @@ pub fn ends_at_once(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
         let (sender, reader) = (run.story(side), run.story(side.peer()));
         // A closed socket may fall back later.
-        let falls_back = |state: MptcpState| state.fallback || sender.left && !state.remote_key;
+        let later = |state: MptcpState| !state.remote_key || run.counter(side, BEGINNINGS[0]) > 0;
+        let falls_back = |state: MptcpState| state.fallback || sender.left && later(state);
         sender.mptcp.is_some_and(falls_back)
             && BEGINNINGS.iter().any(|name| BOTH.into_iter().any(|end| run.counter(end, name) > 0))
             && (sender.shut_down || sender.left)
@@ -124,6 +125,19 @@ mod tests {
         };
         assert!(looks(true).contains("end sent at the fallback"), "{}", looks(true));
         assert!(!looks(false).contains("end sent at the fallback"), "{}", looks(false));
+        let by_itself = |counted: &str| {
+            let (mut case, mut seen) = fallen_back(20);
+            case.server.protocol = Protocol::Mptcp;
+            seen.client.mptcp = Some(MptcpState { remote_key: true, ..MptcpState::default() });
+            (seen.client.left, seen.client.shut_down) = (true, false);
+            (seen.server.received, seen.server.mismatch) = (0, short(20, 0));
+            seen.hosts.entry(case.server.host).or_default().counters.insert("MPTcpExt.MPCapableFallbackACK".into(), 1);
+            count(&case, &mut seen, counted);
+            judge(&case, &seen).signature
+        };
+        let (fell_back, did_not) = (by_itself("MPTcpExt.MPCapableDataFallback"), by_itself("MPTcpExt.MPFailTx"));
+        assert!(fell_back.contains("end sent at the fallback"), "{fell_back}");
+        assert!(!did_not.contains("end sent at the fallback"), "{did_not}");
     }
 
     #[test]

@@ -169,8 +169,13 @@ fn may_be_orphaned(case: &Case) -> bool {
     let rough = losses::directions(case).any(|way| !(way.rules.is_empty() && way.faults.is_empty()));
     let hasty = case.hosts.values().any(|knobs| knobs.sysctls.contains_key(&Sysctl::MptcpCloseTimeout));
     let retired = case.events.iter().filter(|event| event.what.retires()).count();
+    // A client takes a subflow for established before its server has refused it.
+    let refused = [case.client.host, case.server.host].into_iter().any(|host| {
+        let knobs = case.knobs(host);
+        knobs.pm.subflow_limit() == 0 || !knobs.join_initial
+    });
     case.events.iter().any(|event| case.loses_its_first(&event.what))
-        && (rough || hasty || retired > 1 || case.rounds.count > 1)
+        && (rough || hasty || refused || retired > 1 || case.rounds.count > 1)
 }
 
 /// Whether an event may have taken down the path that the connection begins on, and its route with it, before a connect.
@@ -182,7 +187,7 @@ fn may_lack_a_route(case: &Case) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{Fault, Host, Jitter, LinkId, Outage, Packet, Protocol, Reorder};
+    use crate::case::{Event, Fault, Host, Jitter, Knobs, LinkId, Moment, Outage, Packet, Protocol, Reorder, Topology};
 
     fn mptcp(forward: Impairments) -> Case {
         let mut case = Case::default();
@@ -219,6 +224,21 @@ mod tests {
         }
         let harmless = Impairments { delay: Duration::from_millis(300), ..plain() };
         assert!(!Expectation::of(&mptcp(harmless)).may_fall_back);
+    }
+
+    #[test]
+    fn a_connection_may_lose_all_its_subflows_where_no_other_is_let_in() {
+        let orphaned = |link, change: fn(&mut Knobs)| {
+            let mut case = Case { topology: Topology::Parallel(2), ..mptcp(Impairments::default()) };
+            let what = Happening::Remove { host: Host::Ns1, link };
+            case.events = vec![Event { when: Moment::Client(1), what }];
+            change(case.hosts.entry(Host::Ns2).or_default());
+            Expectation::of(&case).may_be_orphaned
+        };
+        assert!(orphaned(LinkId::Path1, |knobs| knobs.pm.subflows = Some(0)));
+        assert!(orphaned(LinkId::Path1, |knobs| knobs.join_initial = false));
+        assert!(!orphaned(LinkId::Path1, |_| ()));
+        assert!(!orphaned(LinkId::Path2, |knobs| knobs.pm.subflows = Some(0)));
     }
 
     #[test]
