@@ -5,7 +5,7 @@
 //! pointers; one with shared libraries looks for them, maps them and reads them in: a sixth of what a boot costs.
 //!
 //! Cargo has no way to ask for that but flags for all crates, the macros included, which then cannot be loaded. So the
-//! linker finds scripts of ours in the place of the shared libraries; they name the archives.
+//! linker finds scripts of ours in place of the shared libraries; they name the archives.
 
 use std::env;
 use std::fs;
@@ -30,7 +30,7 @@ fn main() {
     }
 }
 
-/// The folder with the scripts; `None` where the archives are not to be had or the program has to be linked otherwise.
+/// The folder with the scripts; `None` if the archives are not to be had or the program has to be linked otherwise.
 fn scripts() -> Option<PathBuf> {
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let otherwise = ["crt-static", "sanitizer", "linker"].iter().any(|word| flags.contains(word));

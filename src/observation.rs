@@ -212,7 +212,7 @@ pub struct HostStory {
     /// How many packets of its devices were captured, where somebody asked for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub captured: Option<CaptureStory>,
-    /// What the kernel told of its MPTCP connections, where there are several paths.
+    /// The path manager events of its MPTCP connections, if there are several paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pm_events: Vec<PmEvent>,
     /// Whether some of that is missing.
@@ -301,7 +301,7 @@ pub struct SocketState {
     pub receive_queue: u32,
     /// Bytes not yet acknowledged.
     pub send_queue: u32,
-    /// The pending timer (`retransmit`, `keepalive`, `time-wait`, `probe`), where there is one.
+    /// The pending timer (`retransmit`, `keepalive`, `time-wait`, `probe`), if there is one.
     pub timer: Option<String>,
     /// More of its state: `tcp_info` and the like, as `name=value` pairs.
     pub details: BTreeMap<String, u64>,

@@ -7,7 +7,7 @@ use std::process::Command;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_whitewater");
 
-/// Runs a shell script in a user and mount namespace of its own, where it is root. `None` where there are none.
+/// Runs a shell script in a user and mount namespace of its own, where it is root. `None` if there are none.
 fn as_root_of_a_namespace(script: &str, folder: &Path) -> Option<(i32, String)> {
     let probe = Command::new("unshare").args(["-Urm", "true"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {

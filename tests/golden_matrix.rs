@@ -1,4 +1,4 @@
-//! What a transfer comes to over buffer size, loss and pairing in virtual time, held against `tests/snapshots/`: any change
+//! What a transfer comes to over buffer size, loss and pairing in virtual time, compared with `tests/snapshots/`: any change
 //! of the kernel's behaviour, or of ours, is a line of a diff.
 //!
 //! Figures of this world do not depend on the machine, but they do on the kernel program. So the goodput is told in classes,

@@ -1,4 +1,4 @@
-//! The kernel's own selftest scripts, unchanged, with whitewater in the place of their C program.
+//! The kernel's own selftest scripts, unchanged, with whitewater in place of their C program.
 //!
 //! They come from a Linux source tree that WHITEWATER_KERNEL_SOURCE names. Here one of them runs over IPv4 with small
 //! files, on this kernel and on a deterministic one, where its netem is real; WHITEWATER_KERNEL_SCRIPTS=all runs the five of

@@ -27,7 +27,7 @@ struct Found {
     verdict: String,
 }
 
-/// Looks for a plant on a deterministic kernel, where there is one, and checks what was found.
+/// Looks for a plant on a deterministic kernel, if there is one, and checks what was found.
 fn in_virtual_time(plant: &str, check: impl Fn(&Found)) {
     for world in common::worlds().into_iter().filter(|world| world.is_exact()) {
         check(&find(plant, world));

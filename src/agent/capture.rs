@@ -1,7 +1,7 @@
-//! What the hosts of both ends saw: every packet of all their devices, the loopback included, as `tcpdump -i any` shows it.
+//! Captures on the hosts of both ends: every packet of all their devices, loopback included, as `tcpdump -i any` shows it.
 //!
-//! On a live kernel a thread empties each packet socket as packets come. In a guest nobody does before the end: there, who
-//! wakes up changes what happens when, and its kernel grants a buffer that holds them all.
+//! On a live kernel a thread empties each packet socket as packets arrive. In a guest the sockets are read only at the end:
+//! there, a thread that wakes up would change the run, and the kernel grants a buffer that holds everything.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -35,10 +35,10 @@ use crate::topology::{self, Topology};
 /// How many packets of one host are kept: those of 64 MiB each way in full segments.
 const PACKETS_MAX: usize = 1 << 17;
 
-/// What a socket is asked to hold, in bytes; who may not ask for more than others gets less, and may miss packets.
+/// How much a socket is asked to hold, in bytes. An ordinary user gets less, and may miss packets.
 const BUFFER: usize = 64 << 20;
 
-/// The device that tells each packet twice: when it leaves and when it comes.
+/// The device that shows each packet twice: when it leaves and when it arrives.
 const LOOPBACK: &str = "lo";
 
 /// The resolution of timestamps: 10 to the power of minus 9 seconds.
@@ -77,7 +77,7 @@ struct Packet {
     frame: Box<[u8]>,
 }
 
-/// Captures from now on what the hosts of the client and of the server see.
+/// Starts capturing on the hosts of the client and of the server.
 pub(super) fn start(case: &Case, topology: &Topology) -> Result<Vec<Capturing>, NetError> {
     let mut ends = vec![(case.server.host, "listener")];
     if case.client.host != case.server.host {
@@ -100,7 +100,7 @@ impl Capturing {
         Ok(Capturing { stop, work: Ok(thread) })
     }
 
-    /// What was captured; `None` where the thread has panicked.
+    /// What was captured; `None` if the thread has panicked.
     pub fn finish(self) -> Option<Recording> {
         let _ = self.stop.write(1);
         let mut recording = match self.work {

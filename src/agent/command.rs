@@ -1,6 +1,6 @@
-//! A command in a guest, in the place of a case: `whitewater kernel run`.
+//! A command in a guest, in place of a case: `whitewater kernel run`.
 //!
-//! The guest's init starts it, carries what it prints to two lines of the machine, and takes down what it leaves behind.
+//! The guest's init starts it, copies its output to two serial lines, and ends what it leaves running.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -34,9 +34,9 @@ const CONSOLE_MAJOR: u64 = 4;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What is carried at once.
 const CHUNK: usize = 4096;
-/// What a shell has where the program is not there.
+/// The exit code of a shell for a program that does not exist.
 const NOT_FOUND: u8 = 127;
-/// What a shell has where the program cannot be executed.
+/// The exit code of a shell for a program that cannot be executed.
 const NOT_EXECUTABLE: u8 = 126;
 
 /// What is to be run.
@@ -90,7 +90,7 @@ pub(super) fn obey(order: &Order) -> Result<Outcome, String> {
     let carriers =
         [child.stdout.take().map(|pipe| carry(pipe, output)), child.stderr.take().map(|pipe| carry(pipe, errors))];
     let code = reap_until(child.id())?;
-    // Whoever it has left behind holds on to the pipes.
+    // Processes that it has left behind hold on to the pipes.
     match kill(Pid::from_raw(-1), Signal::SIGKILL) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(errno) => return Err(format!("end what the command has left behind: {errno}")),
@@ -102,8 +102,8 @@ pub(super) fn obey(order: &Order) -> Result<Outcome, String> {
     Ok(Outcome { code })
 }
 
-/// Lays what scripts expect of `/dev`, and the command's folder where it may write: over the host's own, which is
-/// read-only, and over the guest's memory, which hides those of the host's `/tmp`.
+/// Mounts what scripts expect of `/dev`, and the command's folder, writable: over the host's own, which is read-only, and
+/// over the guest's memory file systems, which hide those of the host's `/tmp`.
 fn make_room(folder: &Path) -> Result<(), String> {
     for (name, descriptor) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
         let place = Path::new("/dev").join(name);
@@ -132,7 +132,7 @@ fn console(number: u32) -> Result<File, String> {
     Ok(file)
 }
 
-/// Carries what comes out of a pipe to a console, to its end.
+/// Copies a pipe to a console until it ends.
 fn carry(mut pipe: impl Read + Send + 'static, mut console: File) -> JoinHandle<io::Result<()>> {
     std::thread::spawn(move || {
         let mut buffer = [0; CHUNK];
@@ -145,7 +145,7 @@ fn carry(mut pipe: impl Read + Send + 'static, mut console: File) -> JoinHandle<
     })
 }
 
-/// Buries the orphans that come to a guest's init, until this child ends.
+/// Reaps the orphans that a guest's init inherits, until this child ends.
 fn reap_until(child: u32) -> Result<u8, String> {
     loop {
         let (pid, status) = match waitpid(None, None) {

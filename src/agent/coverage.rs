@@ -1,7 +1,7 @@
-//! Which of its lines a guest's kernel has executed: its counters, copied out of debugfs.
+//! Which lines a guest's kernel has executed: its counters, copied out of debugfs.
 //!
-//! A kernel built with CONFIG_GCOV_KERNEL shows for each object a file `PATH.gcda` below the folder that it was built in.
-//! That folder is of no interest here: what is wanted is told by the end of its path.
+//! A kernel built with CONFIG_GCOV_KERNEL has a file `PATH.gcda` for each object, below the folder that it was built in.
+//! That folder does not matter here: files are recognised by the end of their paths.
 
 use std::fs;
 use std::io;
@@ -20,7 +20,7 @@ pub const WANTED: [(&str, &str); 2] = [("net/mptcp", ""), ("net/ipv4", "tcp")];
 /// how many files they are.
 ///
 /// # Errors
-/// Where the kernel counts nothing: a message that says what it lacks.
+/// If the kernel counts nothing: a message that says what it lacks.
 pub fn copy(folder: &Path) -> Result<usize, String> {
     let nothing: Option<&str> = None;
     mount(Some("debugfs"), DEBUG, Some("debugfs"), MsFlags::empty(), nothing)

@@ -1,4 +1,4 @@
-//! Makes the events of a case happen, each at its moment, and undoes what lasts only a while.
+//! Makes the events of a case happen, each at its moment, and undoes those that last only a while.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
@@ -11,7 +11,7 @@ use crate::net::NetError;
 use crate::observation::Happened;
 use crate::topology::Topology;
 
-/// The longest rest between two looks: nothing waits for this, it only bounds what a lost wake-up costs.
+/// The longest sleep between two looks. Nothing depends on it; it only bounds the cost of a lost wake-up.
 const REST: Duration = Duration::from_secs(1);
 
 /// What the thread that makes events happen shares with those around it.
@@ -52,8 +52,8 @@ struct Undo {
 }
 
 impl Stage<'_> {
-    /// Makes everything happen, and returns once nothing more can, or it is told to stop. What happened is told, and in words
-    /// what failed.
+    /// Makes everything happen, until nothing is left to do or it is stopped. Returns what happened, and in words what
+    /// failed.
     pub(super) fn run(&self) -> (Vec<Happened>, Vec<String>) {
         let start = Instant::now();
         let mut trouble = Vec::new();
@@ -83,7 +83,7 @@ impl Stage<'_> {
                     Err(error) => trouble.push(format!("event: {error}")),
                 }
                 match what.outage() {
-                    // The network has been made smooth for good.
+                    // The links have been healed for good.
                     Some(_) if healed => {}
                     Some(lasts) => {
                         trouble.extend(note(self.set(&what, true)));
@@ -100,20 +100,20 @@ impl Stage<'_> {
                 thread::park_timeout(next.map_or(REST, |at| at.saturating_sub(now).min(REST)));
             }
         }
-        // The links of a stopped case are left as they should be, so that what is still under way can arrive.
+        // All links work again at the end, so that packets still under way can arrive.
         while !undo.is_empty() {
             trouble.extend(self.undo(&mut undo, 0).err().map(|error| error.to_string()));
         }
         (happened, trouble)
     }
 
-    /// Undoes one of them, unless another one keeps the same link out of order in the same way.
+    /// Undoes one of them, unless another one still interrupts the same link in the same way.
     fn undo(&self, undo: &mut Vec<Undo>, place: usize) -> Result<(), NetError> {
         let what = undo.remove(place).what;
         if undo.iter().any(|other| is_same_outage(&other.what, &what)) { Ok(()) } else { self.set(&what, false) }
     }
 
-    /// Whether a moment has come; where not, this thread is woken up when it does.
+    /// Whether a moment has come. If not, this thread is woken up when it comes.
     fn is_due(&self, moment: Moment, now: Duration) -> bool {
         let (reader, bytes) = match moment {
             Moment::After(at) => return at <= now,
@@ -138,7 +138,7 @@ impl Stage<'_> {
     }
 }
 
-/// Whether two outages are of the same link and kind: they end together, with the later one.
+/// Whether two outages concern the same link in the same way: then they end together, with the later one.
 fn is_same_outage(one: &Happening, other: &Happening) -> bool {
     one.link() == other.link() && std::mem::discriminant(one) == std::mem::discriminant(other)
 }

@@ -1,10 +1,13 @@
 //! The evidence of a run: what is kept beside a finding, for people and for the shrinker.
 //!
-//! A folder holds `observation.json`; `sockets.txt`, the sockets of both ends as `ss -nitaM` shows them, where something
-//! went wrong; `counters.txt`, how much each counter grew, as `nstat` shows it; `faults.toml`, everything that a random stage
-//! did, as explicit faults by link and direction; and for each link its packet log as `ns1-ns2.log` (text) and `ns1-ns2.pcapng`.
-//! With `--capture` there are the packets of both ends' hosts, too, named as the kernel's selftest names its captures:
-//! `ns1-ns4-MPTCP-MPTCP-10.0.3.1-12000-listener.pcapng`.
+//! A folder holds
+//! - `observation.json`: everything that was seen;
+//! - `sockets.txt`: if something went wrong, the sockets of both ends as `ss -nitaM` shows them;
+//! - `counters.txt`: how much each counter grew, as `nstat` shows it;
+//! - `faults.toml`: what the random stages did, as explicit faults by link and direction;
+//! - `ns1-ns2.log` and `ns1-ns2.pcapng` and so on: the packet log of each link;
+//! - with `--capture`, the packets on the hosts of both ends, named as the kernel's selftest names its captures:
+//!   `ns1-ns4-MPTCP-MPTCP-10.0.3.1-12000-listener.pcapng`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -36,7 +39,7 @@ const SETTINGS: [&str; 6] =
 pub struct Evidence {
     /// The packets of each link.
     pub links: Vec<LinkLog>,
-    /// The packets of the hosts of both ends, where somebody asked for them.
+    /// The packets on the hosts of both ends, if they were asked for.
     pub recordings: Vec<Recording>,
 }
 
@@ -95,7 +98,7 @@ pub fn hand_over(from: &Path, to: &Path) -> Result<(), EvidenceError> {
     for entry in std::fs::read_dir(from).map_err(at(from))? {
         let entry = entry.map_err(at(from))?;
         let place = to.join(entry.file_name());
-        // Both may lie on different file systems, and then there is no renaming.
+        // Renaming fails if the two are on different file systems.
         if std::fs::rename(entry.path(), &place).is_err() {
             std::fs::copy(entry.path(), &place).map_err(at(&place))?;
         }

@@ -1,7 +1,7 @@
 //! The agent as the init of a guest: the first and only program that a kernel of the deterministic world runs.
 //!
-//! The guest's root is the host's, read-only. What the guest needs to write to lies in memory, but for the case folder,
-//! which is the world's: from there the agent reads its [`Errand`], and there it leaves what it has to say, as one
+//! The guest's root is the host's, read-only. What the guest writes to is in memory, except for the case folder, which
+//! belongs to the world: the agent reads its [`Errand`] from there, and leaves its answer there, as one
 //! [`Reply`], with the evidence beside it where it judges that the run is a finding: to write it takes longer than many a
 //! case. Then it switches the machine off.
 
@@ -25,9 +25,9 @@ use crate::oracle::{Expectation, judge};
 use crate::seed::Seed;
 use crate::sys::{heap, uml};
 
-/// The variable that a guest's kernel gives its init: what tells it from the first process of a container.
+/// The variable that a guest's kernel gives its init, which tells it from the first process of a container.
 pub const VARIABLE: &str = "WHITEWATER_GUEST";
-/// In the case folder: the errand. Without it the guest ends as soon as it stands.
+/// In the case folder: the errand. Without it the guest ends as soon as it is up.
 pub const ERRAND: &str = "errand.json";
 /// In the case folder: the reply.
 pub const REPLY: &str = "reply.json";
@@ -37,35 +37,35 @@ pub const EVIDENCE: &str = "evidence";
 pub const COVERAGE: &str = "coverage";
 /// In the case folder: what each thread of a hung agent did.
 pub const HUNG: &str = "hung.txt";
-/// What the guest says on its console once its kernel stands and the case begins.
+/// What the guest writes to its console once its kernel is up and the case begins.
 pub const BEGINS: &str = "whitewater: the case begins";
 
 /// The case folder, as the host's kernel process sees it: its working folder. The text is the same for every case.
 const CASE_FOLDER_OUTSIDE: &str = "/proc/self/cwd";
 /// The case folder in the guest.
 const CASE_FOLDER: &str = "/run/case";
-/// Where the guest's kernel is told the exit code of its process on the host.
+/// Sets the exit code of the kernel's process on the host.
 const EXIT_CODE: &str = "/proc/exitcode";
-/// How late a sleeping thread may be woken, in nanoseconds: not at all, as nearly as the kernel lets one say it.
+/// How late a sleeping thread may be woken, in nanoseconds: the least that the kernel accepts.
 const SLACK: u64 = 1;
-/// What an agent may need in virtual time beyond its case's budget and patience before it counts as hung.
+/// How much virtual time an agent may need beyond its case's budget and patience before it counts as hung.
 const GRACE: Duration = Duration::from_secs(600);
 
-/// The exit code of a guest whose agent has said what it had to say.
+/// The exit code of a guest whose agent has left its answer.
 pub const DONE: u8 = 0;
-/// The exit code of a guest whose agent failed; why is on the console.
+/// The exit code of a guest whose agent failed; the reason is on the console.
 pub const FAILED: u8 = 1;
 /// The exit code of a guest whose agent hung.
 pub const HANGED: u8 = 2;
 
 /// Whether this process is the init of a guest.
 pub fn is_guest() -> bool {
-    // A process that is one stays one; the number costs a system call each time.
+    // The answer never changes; asking for the process number costs a system call each time.
     static IS: LazyLock<bool> = LazyLock::new(|| std::process::id() == 1 && std::env::var_os(VARIABLE).is_some());
     *IS
 }
 
-/// The life of a guest's init. Does not return but where the machine cannot be switched off.
+/// The main function of a guest's init. Returns only if the machine cannot be switched off.
 pub fn main() -> ExitCode {
     let code = match catch_unwind(AssertUnwindSafe(live)) {
         Ok(Ok(())) => DONE,
@@ -145,7 +145,7 @@ fn live() -> Result<(), InitError> {
     fs::write(Path::new(CASE_FOLDER).join(REPLY), bytes).map_err(failed("write the reply"))
 }
 
-/// The order in the case folder, where it holds one in the place of an errand.
+/// The order in the case folder, if it holds one in place of an errand.
 fn order() -> Result<Option<Order>, InitError> {
     match fs::read(Path::new(CASE_FOLDER).join(ORDER)) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(failed("read the order")),
@@ -154,7 +154,7 @@ fn order() -> Result<Option<Order>, InitError> {
     }
 }
 
-/// Leaves the counters of the lines that this kernel has executed.
+/// Saves the counters of the lines that this kernel has executed.
 fn count_lines() -> Result<(), String> {
     let folder = Path::new(CASE_FOLDER).join(COVERAGE);
     fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -199,8 +199,8 @@ fn make_devices(devices: &[Device]) -> Result<(), InitError> {
     Ok(())
 }
 
-/// Gives the kernel all its randomness from the seed. Without the credit, whoever asks for random numbers first waits
-/// for the kernel to make some out of timer jitter: 2.5 s.
+/// Gives the kernel all its randomness from the seed. Without crediting it as entropy, the first to ask for random numbers
+/// would wait 2.5 s for the kernel to gather some from timer jitter.
 fn stir(seed: Seed) -> Result<(), InitError> {
     let mut stream = seed.stream("guest entropy");
     let mut data = [0; uml::ENTROPY];
@@ -211,8 +211,8 @@ fn stir(seed: Seed) -> Result<(), InitError> {
     uml::credit_entropy(device, data).map_err(failed("credit entropy to /dev/random"))
 }
 
-/// What a kernel derives from its memory, as one with 256 MiB has it: so the size of a guest's memory changes no case.
-/// Its namespaces take it over. `thash_entries=` of the command line is for the rest.
+/// The settings that a kernel derives from its memory, as one with 256 MiB has them, so that the size of a guest's memory
+/// changes no case. Namespaces inherit them. `thash_entries=` on the command line does the rest.
 const LIMITS: [(&str, &str); 3] = [
     ("net.ipv4.tcp_mem", "2892 3857 5784"),
     ("net.ipv4.tcp_rmem", "4096 131072 1975136"),
@@ -223,7 +223,7 @@ fn fix_limits() -> Result<(), InitError> {
     LIMITS.iter().try_for_each(|(key, value)| sysctl::set(key, value)).map_err(failed("set limits"))
 }
 
-/// Starts the thread that ends the guest where the agent itself hangs. Virtual time races while everyone sleeps, so it is
+/// Starts the thread that ends the guest if the agent itself hangs. Virtual time races while everyone sleeps, so it is
 /// soon over.
 fn watch_over(errand: &Errand) -> Result<(), InitError> {
     let expectation = Expectation::of(&errand.case);
@@ -231,7 +231,7 @@ fn watch_over(errand: &Errand) -> Result<(), InitError> {
     let watch = move || {
         std::thread::sleep(bound);
         println!("whitewater: the agent hung: it was not done after {} s of virtual time", bound.as_secs());
-        // The end is what counts; a missing account of it is no reason to wait.
+        // Ending matters more than the report on what hung.
         let _ = tell_threads(&Path::new(CASE_FOLDER).join(HUNG));
         switch_off(HANGED)
     };

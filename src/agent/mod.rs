@@ -1,8 +1,8 @@
-//! The agent: runs one case. It builds the topology, lets both endpoints and the links work, watches over them, and
-//! returns an [`Observation`](crate::observation::Observation) and, where asked, its evidence.
+//! The agent: runs one case. It builds the topology, runs both endpoints and the links, watches over them, and returns an
+//! [`Observation`](crate::observation::Observation) and, if asked, its evidence.
 //!
-//! It is the same in every world; [`world`](crate::world) decides where it runs. It runs in a process of its own that has
-//! a network namespace to itself, and takes down nothing but that process. It judges nothing.
+//! It is the same in every world; [`world`](crate::world) decides where it runs: always in a process of its own, so that
+//! it takes nothing else down with it. It judges nothing.
 
 mod capture;
 mod events;

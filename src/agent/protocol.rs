@@ -1,7 +1,7 @@
-//! What a world and its agent say to each other: JSON messages, each behind its length in four bytes.
+//! The protocol between a world and its agent: JSON messages, each preceded by its length in four bytes.
 //!
-//! The agent opens with [`Reply::Started`]; the world asks with [`Request::Run`]; the agent answers once, and after
-//! [`Reply::Observed`] waits to hear whether its evidence is wanted.
+//! The agent opens with [`Reply::Started`], the world asks with [`Request::Run`], and the agent answers once. After
+//! [`Reply::Observed`] it waits to hear whether its evidence is wanted.
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::case::Case;
 use crate::endpoint::plant::Plant;
 use crate::observation::Observation;
 
-/// The most bytes that a message may have: more is a stray peer, not a message.
+/// The most bytes that a message may have; something longer is not from a world or an agent.
 const MESSAGE_MAX: usize = 256 << 20;
 
 /// What a world says.
@@ -44,7 +44,7 @@ pub struct Errand {
     /// Whether all packets of the hosts of both ends are captured.
     #[serde(default)]
     pub capture_hosts: bool,
-    /// Whether an agent that is nobody's to ask afterwards leaves evidence of every run, and not of findings alone.
+    /// Whether an agent that cannot be asked afterwards leaves evidence of every run, not only of findings.
     pub evidence: bool,
     /// Which device carries impaired links.
     pub carrier: crate::topology::CarrierChoice,

@@ -1,4 +1,4 @@
-//! One case, from the empty namespace to its observation.
+//! Runs one case, from the empty namespace to its observation.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -41,7 +41,8 @@ impl From<NetError> for RunError {
     }
 }
 
-/// What the kernel refuses or has run out of is the machine's state, which its owner can mend; the error says how.
+/// If the kernel refuses something or has run out of it, that is a matter of the machine, which its owner can fix; the
+/// error says how.
 fn unable_or_trouble(error: NetError) -> RunError {
     match error.errno() {
         Some(
@@ -89,7 +90,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     };
     let settled = Instant::now();
 
-    // Before the relay closes its devices, whose counters go with them.
+    // Before the relay closes its devices, and their counters go with them.
     let topology::Traffic { carried, drops: mut seen } = topology.traffic()?;
     let links = relay.stop();
     let recordings: Vec<Recording> = capturing.into_iter().filter_map(Capturing::finish).collect();
@@ -118,7 +119,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
         },
     };
     if super::init::is_guest() {
-        // It goes with the guest: to take it apart costs more than some transfers.
+        // It goes with the guest. Taking it apart would cost more than some transfers.
         std::mem::forget(topology);
     }
     Ok((observation, Evidence { links, recordings }))
@@ -129,7 +130,7 @@ fn with_bytes(story: &LinkStory, bytes: Option<&[u64; 2]>) -> LinkStory {
     LinkStory { bytes: bytes.copied().unwrap_or_default(), ..story.clone() }
 }
 
-/// A socket that this kernel does not know is no finding.
+/// A kind of socket that this kernel does not have is no finding.
 fn known_protocols(case: &Case, transfer: &Transfer) -> Result<(), RunError> {
     for (story, end) in [(&transfer.client, &case.client), (&transfer.server, &case.server)] {
         let disabled = !case.knobs(end.host).has_mptcp();
@@ -282,7 +283,7 @@ fn hosts(
         .hosts()
         .iter()
         .map(|&host| {
-            // A fresh namespace counts from zero, and the wire is silent before the transfer: no reading before it.
+            // A fresh namespace counts from zero and its links are silent before the transfer, so one reading is enough.
             let mut counters = counters::read(topology.namespace(host))?;
             counters.retain(|_, value| *value != 0);
             let stalled_sockets = stalled.remove(&host).unwrap_or_default();

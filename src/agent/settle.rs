@@ -1,4 +1,4 @@
-//! After the endpoints have closed: what is left of them, once the network had time to settle.
+//! Waits after the endpoints have closed until the network has settled, and finds out what is left.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ const LOOK_MAX: Duration = Duration::from_millis(100);
 pub(super) struct Left {
     /// Sockets that can be found.
     pub(super) sockets: BTreeMap<Host, Vec<SocketState>>,
-    /// How many sockets more are in use than at the start. Where some can be found, these are among them.
+    /// How many more sockets are in use than at the start, including those that can be found.
     pub(super) lost: BTreeMap<Host, i64>,
 }
 
@@ -48,8 +48,8 @@ pub(super) fn sockets(topology: &Topology, case: &Case) -> Result<BTreeMap<Host,
 }
 
 /// How many sockets of any kind both endpoints' hosts have in use before the transfer. Those that built the topology are
-/// closed, but the kernel may take a moment to free them. Waiting costs nothing in virtual time; in real time it is spared,
-/// and what is not free yet makes the count at the end look smaller than it is: nothing is reported for that.
+/// closed, but the kernel may take a moment to free them. In virtual time it waits for that. In real time it does not: the
+/// growth until the end may then come out too small, and a leak go unnoticed, but nothing wrong is reported.
 ///
 /// It also keeps the transfer out of the first 64 ms after a boot, in which no SYN cookie holds: see
 /// docs/findings/linux-7.2.md.
@@ -68,8 +68,8 @@ fn in_use(topology: &Topology, case: &Case) -> Result<BTreeMap<Host, i64>, NetEr
 /// Waits until no socket is left but those in TIME-WAIT, which hold the port for the network's sake (RFC 9293, 3.6.1), or
 /// until `patience` is over. Returns what is left. `before`: how many sockets were in use before the transfer.
 ///
-/// A path manager listens on the port of an endpoint for as long as it has the endpoint. It is dismissed once nothing else
-/// is left: sooner, it would tell the peer of a connection that is about to end.
+/// A path manager listens on the port of an endpoint for as long as it has the endpoint. Its endpoints are removed once
+/// nothing else is left; sooner, it would announce the removal on a connection that is about to end.
 pub(super) fn settle(
     topology: &Topology,
     case: &Case,

@@ -1,4 +1,4 @@
-//! Runs the cases of one shrinking: several at a time, within a budget, no case twice.
+//! Runs the candidates of one shrinking: several at a time, within a budget, no case twice.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -13,7 +13,7 @@ use super::shrink::{Failure, Limits};
 use crate::case::{Case, file};
 use crate::world::World;
 
-/// How often a wait for results looks at the time.
+/// How often a wait for results checks the time.
 const TICK: Duration = Duration::from_millis(50);
 
 /// How many findings with other signatures are remembered.
@@ -33,9 +33,9 @@ pub enum Halt {
 pub struct Repeated {
     /// How many runs there were.
     pub runs: u32,
-    /// How many of them failed in the way looked for.
+    /// How many of them failed in the wanted way.
     pub failed: u32,
-    /// One that did, with its evidence.
+    /// One of those failures, with its evidence.
     pub failure: Option<Failure>,
 }
 
@@ -86,7 +86,7 @@ impl<'a> Bench<'a> {
         self.pool.world()
     }
 
-    /// How many runs tell as much as `wanted` do in a world where no run is like the last: one where they all are.
+    /// How many runs it takes to learn as much as from `wanted` runs that vary: one, if the world repeats runs exactly.
     pub fn runs(&self, wanted: u32) -> u32 {
         if self.world().is_exact() { wanted.min(1) } else { wanted }
     }
@@ -101,7 +101,7 @@ impl<'a> Bench<'a> {
         self.others.into_values().collect()
     }
 
-    /// Takes a case for one that does not fail, whatever it did in a single run.
+    /// Counts a case as one that does not fail, whatever it did in a single run.
     pub fn refuse(&mut self, case: &Case) {
         self.passed.insert(digest(case));
     }
@@ -113,13 +113,13 @@ impl<'a> Bench<'a> {
 
     /// The first of the candidates, in their order, that fails in any of up to `attempts` runs.
     ///
-    /// Later ones run while earlier ones are undecided, so the answer does not depend on which is fastest.
+    /// Later candidates run while earlier ones are undecided, but the answer does not depend on which is fastest.
     pub fn first_failing(&mut self, candidates: &[Case], attempts: u32) -> Result<Option<(usize, Failure)>, Halt> {
         let mut progress = vec![Progress::default(); candidates.len()];
         let mut tickets = BTreeMap::new();
         let mut best: Option<(usize, Failure)> = None;
         loop {
-            // Nothing behind a candidate that fails can be the answer.
+            // No candidate behind a failing one can be the answer.
             let end = best.as_ref().map_or(candidates.len(), |(index, _)| *index);
             if progress[..end].iter().all(|one| one.answered >= attempts) {
                 return Ok(best);
@@ -141,7 +141,7 @@ impl<'a> Bench<'a> {
             let mine = tickets.remove(&done.ticket);
             let failure = self.sift(&done);
             let Some(index) = mine else {
-                // A late one, from candidates that are no longer asked for.
+                // A late result of an earlier search.
                 discard(failure.and_then(|failure| failure.evidence));
                 continue;
             };
@@ -161,7 +161,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Runs a case so many times, whatever the budget says.
+    /// Runs a case this many times, whatever the budget says.
     pub fn repeat(&mut self, case: &Case, runs: u32) -> Result<Repeated, Halt> {
         let mut tickets = HashSet::new();
         let mut repeated = Repeated { runs, failed: 0, failure: None };
@@ -221,7 +221,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// The failure, where it is the one looked for; others are noted.
+    /// The failure, if it is the wanted one. Other failures are remembered.
     fn sift(&mut self, done: &Done) -> Option<Failure> {
         let verdict = done.verdict();
         if !verdict.kind.is_finding() {
@@ -239,12 +239,12 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// What stands for a case: the digest of its text, because a list of faults can be long.
+/// The digest of a case's text, which stands for the case: a list of faults can be long.
 fn digest(case: &Case) -> [u8; 32] {
     Sha256::digest(file::to_text(case).as_bytes()).into()
 }
 
-/// Removes evidence that nobody needs. What resists goes with the scratch folder.
+/// Removes evidence that nobody needs. If that fails, it goes with the scratch folder.
 pub fn discard(evidence: Option<PathBuf>) {
     if let Some(folder) = evidence {
         let _ = fs::remove_dir_all(folder);

@@ -1,7 +1,7 @@
 //! The coordinator: draws cases, keeps the workers busy, and deals with what they bring back.
 //!
-//! One thread does all of it, so events come in one order and nothing here is locked. While a finding is shrunk no new
-//! cases are drawn; those in flight end meanwhile, and their results wait in their channel.
+//! One thread does all of it, so events come in one order and nothing here is locked. While a finding is being shrunk, no
+//! new cases are drawn; those in flight finish, and their results wait in the channel.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -25,7 +25,7 @@ use crate::report::{Event, Report, Stopped, Summary};
 use crate::seed::Seed;
 use crate::world::{World, WorldError};
 
-/// How often the coordinator looks whether it was told to stop, or the time is over.
+/// How often the coordinator checks whether it should stop, or the time is over.
 const TICK: Duration = Duration::from_millis(50);
 
 /// How many different findings of one campaign are shrunk; more of them are only saved.
@@ -44,7 +44,7 @@ pub struct Campaign {
     pub draw: Box<dyn Fn(Seed) -> Case>,
     /// Everything else.
     pub options: Options,
-    /// Once set, the campaign stops at once: running cases are abandoned, and the summary is told.
+    /// Once set, the campaign stops at once: running cases are abandoned, and the summary is reported.
     pub stop: Arc<AtomicBool>,
 }
 
@@ -76,7 +76,7 @@ pub struct Options {
     pub known: Known,
     /// How much each finding's shrinking may cost.
     pub limits: Limits,
-    /// Why it runs in this world, for the report; empty where there is nothing to say.
+    /// Why it runs in this world, for the report; may be empty.
     pub why: String,
 }
 
@@ -146,10 +146,10 @@ struct Drive<'a> {
     store: &'a Store,
     report: &'a mut dyn Report,
     tally: Tally,
-    /// What runs, by ticket; the ticket is the case's number.
+    /// The cases that are running, by ticket; the ticket is the case's number.
     flights: BTreeMap<u64, Flight>,
     reply: Sender<Done>,
-    /// Signatures whose evidence nobody needs any more: a file has it already.
+    /// Signatures that have been saved, so that no further evidence is needed.
     settled: Arc<Mutex<BTreeSet<String>>>,
     known: Arc<Known>,
     unshrunk: VecDeque<(Failure, Place)>,
@@ -173,7 +173,7 @@ impl Drive<'_> {
                 self.launch(pool)?;
             }
             match self.over() {
-                // Nobody asked for what those in flight may find.
+                // One finding was asked for; what the cases in flight may find does not matter.
                 Some(Stopped::Finding) => return Ok(Stopped::Finding),
                 Some(over) if self.flights.is_empty() => return Ok(over),
                 _ => {}
@@ -191,7 +191,7 @@ impl Drive<'_> {
         }
     }
 
-    /// Why no more cases are drawn, where that is so.
+    /// Why no more cases are drawn, once that is so.
     fn over(&self) -> Option<Stopped> {
         let options = &self.campaign.options;
         if options.until_finding && self.tally.findings() > 0 {
@@ -217,7 +217,7 @@ impl Drive<'_> {
         Ok(())
     }
 
-    /// Evidence is kept of what may turn out to be the first of its kind.
+    /// Keeps the evidence of runs that may turn out to be the first of their kind.
     fn keep(&self, seed: Seed) -> Keep {
         let (folder, settled) = (self.store.flight_evidence(seed), Arc::clone(&self.settled));
         let known = Arc::clone(&self.known);
@@ -227,7 +227,7 @@ impl Drive<'_> {
             if !wanted || known.note(signature).is_some() || guard(&settled).contains(signature) {
                 return None;
             }
-            // Without room for its evidence a finding is still a finding.
+            // A finding whose evidence cannot be kept is still a finding.
             fs::create_dir_all(&folder).ok().map(|()| folder.clone())
         })
     }
@@ -255,10 +255,10 @@ impl Drive<'_> {
         } else if verdict.kind == Kind::HarnessError {
             self.trouble(done, &verdict, flight.seed, evidence)?;
         }
-        // Whatever was worth keeping has been moved.
+        // Everything worth keeping has been moved.
         discard(evidence.map(Path::to_owned));
         self.store.end(flight.seed)?;
-        // Nothing that an exact world shows can be trusted once it was not exact.
+        // Once an exact world has not repeated a run exactly, none of its results can be trusted.
         if unable || matches!(done.result, Err(WorldError::Differs(_))) {
             return Ok(Some(verdict.what));
         }
@@ -346,7 +346,7 @@ impl Drive<'_> {
     }
 }
 
-/// A poisoned lock means a panic elsewhere, which has been told; the set itself is whole.
+/// A poisoned lock means a panic elsewhere, which has been reported; the set itself is intact.
 fn guard(set: &Mutex<BTreeSet<String>>) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
     set.lock().unwrap_or_else(PoisonError::into_inner)
 }

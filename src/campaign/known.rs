@@ -1,4 +1,4 @@
-//! Findings that are known already, and are reported apart.
+//! Known findings, which are reported separately.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::case::{Record, file};
 
 /// Signatures of known findings, each with a note.
 ///
-/// A `*` in a signature stands for anything, and ` | ` parts two signatures of one bug.
+/// A `*` in a signature matches anything, and ` | ` separates several signatures of one bug.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     notes: BTreeMap<String, Note>,
@@ -42,7 +42,7 @@ impl Series {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Note {
     text: String,
-    /// Whether this program itself brings it, and not its user.
+    /// Whether it is built into the program, rather than given by the user.
     built_in: bool,
 }
 
@@ -68,7 +68,7 @@ struct Entry {
     note: String,
 }
 
-/// The cases that show bugs of kernels, as they are kept in `cases/known/`.
+/// The known bugs of kernels: the case files of `cases/known/`.
 const BUILT_IN: &[&str] = &[
     include_str!("../../cases/known/both-windows-stall-7.2.toml"),
     include_str!("../../cases/known/checksum-stall-6.18.toml"),
@@ -121,9 +121,8 @@ const BUILT_IN: &[&str] = &[
 ];
 
 impl Known {
-    /// What is known of the kernel that calls itself so (as `uname -rv` does): the cases of `cases/known/` that were seen
-    /// on a kernel of the same series, such as 6.18; where there are none, those of the nearest series, an older one
-    /// rather than a newer one.
+    /// The known bugs of a kernel with this name (as `uname -rv` prints it): the cases of `cases/known/` that were seen on
+    /// a kernel of the same series, such as 6.18. If there are none, those of the nearest series, preferably an older one.
     pub fn of_kernel(kernel: &str) -> Known {
         let cases = BUILT_IN.iter().filter_map(|text| file::parse(text, Path::new("cases/known")).ok());
         let records: Vec<Record> = cases.filter_map(|case| case.finding).collect();
@@ -178,7 +177,7 @@ impl Known {
         Ok(())
     }
 
-    /// The note on this signature, where it is known.
+    /// The note on this signature, if it is known.
     pub fn note(&self, signature: &str) -> Option<&str> {
         self.find(signature).map(|note| note.text.as_str())
     }
@@ -196,12 +195,12 @@ impl Known {
     }
 }
 
-/// Whether `text` is what one of the patterns between ` | ` says.
+/// Whether `text` matches one of the patterns between ` | `.
 fn matches(patterns: &str, text: &str) -> bool {
     patterns.split(" | ").any(|pattern| is_like(pattern, text))
 }
 
-/// Whether `text` is what `pattern` says, in which a `*` stands for anything.
+/// Whether `text` matches `pattern`, in which a `*` matches anything.
 fn is_like(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,

@@ -7,8 +7,8 @@
 //! - findings are grouped by signature: one file for each bug, however often it shows;
 //! - trouble of our own is kept and counted, and is never a finding.
 //!
-//! This room prints nothing: it tells a [`Report`](crate::report::Report) what happens. What a case means, how it is
-//! run and how it is judged are others' business, handed in as [`Rules`] and a [`World`](crate::world::World).
+//! This room prints nothing: it sends events to a [`Report`](crate::report::Report). How a case is run and judged is handed
+//! in, as a [`World`](crate::world::World) and [`Rules`].
 
 mod bench;
 mod drive;

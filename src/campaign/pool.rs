@@ -1,7 +1,7 @@
 //! The worker threads: each runs one case at a time in the world and judges it.
 //!
-//! A case that waits costs no CPU, so there may be more workers than CPUs. Every job names the channel its result goes
-//! to: the drawing of new cases and the shrinking of a finding share the workers and do not hear of each other.
+//! A waiting case costs no CPU, so there may be more workers than CPUs. Every job names the channel for its result, so the
+//! drawing of new cases and the shrinking of a finding share the workers without seeing each other's results.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -68,11 +68,11 @@ pub struct Ran {
     pub verdict: Verdict,
     /// The kernel it ran on.
     pub kernel: String,
-    /// The folder with its evidence, where it was kept.
+    /// The folder with its evidence, if it was kept.
     pub evidence: Option<PathBuf>,
-    /// What was captured at the hosts of both ends, where somebody asked for that.
+    /// What was captured on the hosts of both ends, if that was asked for.
     pub captured: Option<CaptureStory>,
-    /// What stands for all that was seen, where the same case is always the same run.
+    /// The digest of everything seen, if the world repeats runs exactly.
     pub print: Option<[u8; 32]>,
 }
 
@@ -132,12 +132,12 @@ impl Drop for Pool {
         self.closed.store(true, Ordering::Relaxed);
         self.queue = None;
         let end = Instant::now() + GRACE;
-        // A worker may have been about to start its case when the others were abandoned: hence again and again.
+        // A worker may just have been about to start its case, so cases are abandoned repeatedly.
         while self.workers.iter().any(|worker| !worker.is_finished()) && Instant::now() < end {
             self.world.abandon();
             std::thread::sleep(GRACE_TICK);
         }
-        // Those that are still there hang in the world. They hold nothing of ours, and end with the process.
+        // Workers that are still there hang in the world. They hold nothing of ours, and end with the process.
         for worker in self.workers.drain(..).filter(|worker| worker.is_finished()) {
             let _ = worker.join();
         }
@@ -155,7 +155,7 @@ fn work(queue: &Mutex<Receiver<Job>>, world: &dyn World, rules: Rules, over: &dy
             catch_unwind(AssertUnwindSafe(|| run(world, rules, &case, &keep)))
                 .unwrap_or_else(|panic| Err(WorldError::Trouble(format!("a worker panicked: {}", words(&*panic)))))
         };
-        // Nobody listens any more where the campaign has moved on.
+        // Nobody listens any more if the campaign has moved on.
         let _ = reply.send(Done { ticket, case, result, took: begin.elapsed() });
     }
 }

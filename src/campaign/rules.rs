@@ -1,4 +1,4 @@
-//! What a campaign has to know about cases, as plain functions, so that a test can put in others.
+//! What a campaign has to know about cases, as plain functions that a test can replace.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::oracle::Verdict;
 /// What the links did to single packets in one run: for each link, forward and backward.
 pub type Faults = BTreeMap<LinkId, [Vec<Fault>; 2]>;
 
-/// How cases are judged and made simpler. [`Rules::default`] is the way whitewater does it.
+/// How cases are judged and made simpler. [`Rules::default`] is whitewater's own way.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// Judges a run.
@@ -21,7 +21,7 @@ pub struct Rules {
     pub steadier: fn(&Case) -> Vec<Case>,
     /// The case with these faults in place of everything random that its links do.
     pub explicit: fn(&Case, &Faults) -> Case,
-    /// Reads the faults of a run from its evidence folder; `None` where it has none.
+    /// Reads the faults of a run from its evidence folder; `None` if it has none.
     pub read_faults: fn(&Path) -> Option<Faults>,
 }
 

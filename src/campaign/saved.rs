@@ -20,7 +20,7 @@ use crate::oracle::Verdict;
 use crate::report::{Event, Report};
 use crate::world::{World, WorldError};
 
-/// How often a wait for results looks whether it was told to stop.
+/// How often a wait for results checks whether to stop.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Saved cases to run again.
@@ -35,9 +35,9 @@ pub struct Replay<'a> {
     pub times: u32,
     /// How many run at once.
     pub jobs: usize,
-    /// Where evidence goes: below it, a folder `<case>-<run>` each, numbered from 1.
+    /// Where evidence goes: into a folder `<case>-<run>` for each run, numbered from 1.
     pub evidence: Option<&'a Path>,
-    /// Whether the evidence of every run is kept, and not of findings only.
+    /// Whether to keep the evidence of every run, not only of findings.
     pub keep_all: bool,
     /// Once set, no more cases are run and those that run are abandoned.
     pub stop: Arc<AtomicBool>,
@@ -62,9 +62,9 @@ pub struct Replayed {
     pub unable: bool,
     /// How long it took.
     pub took: Duration,
-    /// The folder of its evidence, where it was kept.
+    /// The folder with its evidence, if it was kept.
     pub evidence: Option<PathBuf>,
-    /// What was captured at the hosts of both ends, where somebody asked for that.
+    /// What was captured on the hosts of both ends, if that was asked for.
     pub captured: Option<CaptureStory>,
 }
 
@@ -172,7 +172,7 @@ pub enum ShrinkError {
 impl Shrink {
     /// Shrinks it. The events are [`Event::Finding`], [`Event::ShrinkStep`] and [`Event::Shrunk`].
     ///
-    /// What it looks for is the way the case fails now, not what its record says: it may come from another kernel.
+    /// It looks for the way the case fails now, not for the one on record, which may come from another kernel.
     pub fn run(&self, report: &mut dyn Report) -> Result<(), ShrinkError> {
         let parent = match self.file.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,

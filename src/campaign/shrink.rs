@@ -1,17 +1,17 @@
 //! Shrinking: from a case that fails to the smallest one found that fails in the same way.
 //!
-//! 1. The case is run again a few times, to learn whether it fails for certain. Where it does not, every candidate is
-//!    given several attempts, unless a case near it fails every time: then that one is shrunk.
+//! 1. The case is run again a few times, to learn whether it always fails. If not, every candidate gets several attempts,
+//!    unless a nearby case is found that fails every time: then that one is shrunk.
 //! 2. Its parameters are made simpler, greedily, as long as a simpler case fails with the same signature, and about as
 //!    surely.
 //! 3. What its links did at random in the failing run is written out as single faults, and these are thinned out. For a
-//!    finding that is not certain this comes first.
-//!    Where a world is exact, one run decides, here and everywhere; but a case that does not fail there may only have had
-//!    other draws, so before the search ends it is tried with other seeds.
-//! 4. The result is run [`VERIFY_RUNS`](super::verify::VERIFY_RUNS) times; where it does not fail in all of them, an
+//!    finding that does not always show, this comes first.
+//!    In an exact world one run decides, here and everywhere. But a simpler case may pass there only because its links
+//!    drew other numbers, so before the search ends it is tried with other seeds.
+//! 4. The result is run [`VERIFY_RUNS`](super::verify::VERIFY_RUNS) times. If it does not fail in all of them, an
 //!    earlier, larger case that does is taken instead.
 //!
-//! Every accepted step is in the file before the next one is tried: whatever ends the shrinking, the file holds the
+//! Every accepted step is in the file before the next one is tried, so whatever ends the shrinking, the file holds the
 //! smallest case so far.
 
 use std::path::{Path, PathBuf};
@@ -30,22 +30,22 @@ use crate::world::World;
 /// How often a finding is run again before anything is tried with it.
 const FIRST_RUNS: u32 = 10;
 
-/// How often a simpler case has to fail again, every time, before it is accepted for a finding that is certain.
+/// How often in a row a simpler case has to fail again before it is accepted for a finding that always shows.
 /// Without that the search drifts: of many candidates that fail now and then, one is always lucky, and the next search
 /// begins from there.
 const CONFIRM_RUNS: u32 = 9;
 
-/// With how many other seeds a simpler case is tried in an exact world, where each has one run.
+/// The number of other seeds that a simpler case is tried with in an exact world, once each.
 const OTHER_SEEDS: u64 = 3;
 
 /// How much a shrinking may cost. The verification at its end comes on top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// At most so many runs; 0: findings are not shrunk.
+    /// At most this many runs; 0: findings are not shrunk.
     pub tests: u32,
     /// At most so long.
     pub time: Duration,
-    /// How many runs a candidate gets to fail once, where the finding does not show every time.
+    /// How many runs a candidate gets to fail once, if the finding does not show every time.
     pub attempts: u32,
 }
 
@@ -129,7 +129,7 @@ pub struct Outcome {
     pub tests: u64,
     /// How long it took.
     pub took: Duration,
-    /// In how many of how many runs the saved case failed; `None` where it was interrupted before.
+    /// In how many of how many runs the saved case failed; `None` if it was interrupted before.
     pub seen: Option<String>,
     /// Whether the budget was spent.
     pub budget_spent: bool,
@@ -205,7 +205,7 @@ pub fn shrink(
     }
 }
 
-/// What halted a part of the search, where something did and it was no failure of ours.
+/// What halted a part of the search, if something did and it was no failure of ours.
 fn halted(part: Result<(), Ended>) -> Result<Option<Halt>, StoreError> {
     match part {
         Ok(()) => Ok(None),
@@ -248,7 +248,8 @@ impl Shrinker<'_> {
         let (rate, failure) = self.weigh(&self.base().clone())?;
         discard(failure.and_then(|failure| failure.evidence));
         self.set_rate(rate);
-        // What hangs on the timing of losses and outages mostly gets surer as a list, and so cheaper to search.
+        // A finding that depends on the timing of losses and outages usually shows more surely with a list of faults, and
+        // the search gets cheaper.
         if !self.rate.is_certain() {
             self.write_out_faults()?;
         }
@@ -266,7 +267,7 @@ impl Shrinker<'_> {
         &self.trail.last().expect("the trail begins with the finding").case
     }
 
-    /// Runs a case a few times. The failure is one of those runs, where there was one.
+    /// Runs a case a few times. The failure is one of those runs, if there was one.
     fn weigh(&mut self, case: &Case) -> Result<(Rate, Option<Failure>), Halt> {
         let mut seen = self.bench.repeat(case, self.bench.runs(FIRST_RUNS))?;
         let more = self.bench.limits().attempts.saturating_sub(seen.runs);
@@ -302,7 +303,7 @@ impl Shrinker<'_> {
 
     /// Goes from simpler to simpler until nothing simpler fails.
     fn descend(&mut self) -> Result<(), Ended> {
-        // What was just refused will mostly be refused again: the next search goes on where this one ended, and comes
+        // Candidates that were just refused will mostly be refused again: the next search goes on from here, and comes
         // back to the beginning last.
         let mut from = 0;
         loop {
@@ -323,8 +324,8 @@ impl Shrinker<'_> {
         }
     }
 
-    /// The first of the candidates that fails with another seed, where the draws of the links matter and no other run of the same
-    /// seed draws anew.
+    /// The first of the candidates that fails with another seed. Only in an exact world, where runs with the same seed never
+    /// draw anything new, and only if the links draw at all.
     fn next_with_another_seed(&mut self, candidates: &[Case]) -> Result<Option<Failure>, Halt> {
         if !self.bench.world().is_exact() || !self.is_random() {
             return Ok(None);
@@ -335,12 +336,12 @@ impl Shrinker<'_> {
         Ok(self.next_of(&reseeded)?.map(|(_, failure)| failure))
     }
 
-    /// Whether the links of the case do anything at random: what they did in the failing run is more than what the case lists.
+    /// Whether the links of the case do anything at random: in the failing run they did more than the case lists.
     fn is_random(&self) -> bool {
         self.spelled_out().is_some_and(|case| case != *self.base())
     }
 
-    /// The case with single faults in the place of what its links did at random in the failing run.
+    /// The case with single faults in place of what its links did at random in the failing run.
     fn spelled_out(&self) -> Option<Case> {
         let faults = (self.rules.read_faults)(&self.place.evidence)?;
         Some(Case { finding: None, ..(self.rules.explicit)(self.base(), &faults) })
@@ -366,7 +367,7 @@ impl Shrinker<'_> {
         }
     }
 
-    /// Searches once more from a case that is near the finding and fails every time, where there is one: what the first
+    /// Searches once more from a case that is near the finding and fails every time, if there is one: what the first
     /// search came to does not. Else only the finding is left in the trail.
     fn start_over_steadier(&mut self) -> Result<(), Ended> {
         self.trail.truncate(1);
@@ -379,7 +380,7 @@ impl Shrinker<'_> {
         Ok(())
     }
 
-    /// Goes over to a case nearby that fails every time, where there is one.
+    /// Goes over to a case nearby that fails every time, if there is one.
     fn steady(&mut self) -> Result<(), Ended> {
         for candidate in (self.rules.steadier)(self.base()) {
             match self.weigh(&candidate)? {
@@ -394,7 +395,7 @@ impl Shrinker<'_> {
         Ok(())
     }
 
-    /// Puts single faults in the place of what the links did at random. Whether there were any, and the case still
+    /// Puts single faults in place of what the links did at random. Whether there were any, and the case still
     /// fails about as surely.
     fn write_out_faults(&mut self) -> Result<bool, Ended> {
         let Some(explicit) = self.spelled_out() else { return Ok(false) };

@@ -118,7 +118,7 @@ impl Store {
         self.flight.join(seed.to_string())
     }
 
-    /// Saves a finding under a name of its own. `evidence` is moved there, where there is any.
+    /// Saves a finding under a name of its own. `evidence` is moved there, if there is any.
     pub fn save(&self, verdict: &Verdict, case: &Case, evidence: Option<&Path>) -> Result<Place, StoreError> {
         let (file, folder) = reserve(&self.root, &name(verdict))?;
         let scratch = self.flight.join(folder.file_name().expect("a reserved folder has a name"));

@@ -15,7 +15,7 @@ const SEEDS_MAX: usize = 20;
 /// How many cases in a row, from the first on, may meet trouble before the campaign gives up.
 pub const EARLY_TROUBLE: u64 = 20;
 
-/// From so many cases on, a bug that is known as rare is one no more ...
+/// From this many cases on, a bug that is known as rare is one no more ...
 const OFTEN_MIN: u64 = 8;
 
 /// ... where more than one case in so many shows it. In 2,000 random cases on Linux 7.2 all known bugs together showed in nine.
@@ -70,7 +70,7 @@ impl Tally {
         };
     }
 
-    /// The finding with this signature, once more: how often by now. `None` where it is new. Without a seed it is not
+    /// The finding with this signature, once more: how often by now. `None` if it is new. Without a seed it is not
     /// counted: no case of the campaign showed it.
     pub fn again(&mut self, signature: &str, seed: Option<Seed>) -> Option<u64> {
         match seed {
@@ -126,7 +126,7 @@ impl Tally {
         self.summary.cases > self.summary.count(Kind::Skip) + self.summary.count(Kind::HarnessError)
     }
 
-    /// Why the campaign cannot go on, where that is so.
+    /// Why the campaign cannot go on, if it cannot.
     pub fn hopeless(&self) -> Option<String> {
         let trouble = self.summary.count(Kind::HarnessError);
         let first = self.summary.first_trouble.as_deref().unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::world::World;
 /// How often a shrunk case is run before its file is called done.
 pub const VERIFY_RUNS: u32 = 10;
 
-/// Where so many runs at once take less than this, they are run once more, one after the other.
+/// Where this many runs at once take less than this, they are run once more, one after the other.
 const QUICK: Duration = Duration::from_secs(2);
 
 /// Where no case fails every time: how many failures fewer than the best a smaller case may have. A difference of so

@@ -23,7 +23,7 @@ pub struct Ending {
     pub leave: Option<Leave>,
 }
 
-/// One endpoint leaves the connection before its time: it closes its socket as soon as it has sent and received so much.
+/// One endpoint leaves early: it closes its socket as soon as it has sent and received this much.
 /// Up to there it does what it does in any other case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,10 +33,10 @@ pub struct Leave {
     /// In which manner.
     #[serde(default)]
     pub how: Manner,
-    /// Once it has sent so many bytes; where it has fewer, once it has sent them all.
+    /// It leaves once it has sent this many bytes, or all of its bytes if it has fewer,
     #[serde(default)]
     pub sent: u64,
-    /// And once it has received so many; where the peer has fewer, once it has received them all.
+    /// and once it has received this many bytes, or all of its peer's if there are fewer.
     #[serde(default)]
     pub received: u64,
 }

@@ -21,9 +21,9 @@ pub struct Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Moment {
-    /// Once the server has read so many bytes of the client's.
+    /// Once the server has read this many bytes of the client's.
     Client(u64),
-    /// Once the client has read so many bytes of the server's.
+    /// Once the client has read this many bytes of the server's.
     Server(u64),
     /// So long after the endpoints were started.
     After(#[serde(with = "humantime_serde")] Duration),

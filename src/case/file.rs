@@ -1,8 +1,8 @@
 //! Case files: a case as TOML that people can read, write and keep.
 //!
 //! A file names what differs from [`Case::default`] and little else. Reading is strict: unknown fields, values out of
-//! range and files of a newer format are refused, with the line, the field, and what would be right. Writing is atomic:
-//! whoever reads the file meets the old text or the new one, never a part.
+//! range and files of a newer format are refused, with the line, the field, and what would be right. Writing is atomic: a
+//! reader sees either the old text or the new one, never a part.
 
 mod locate;
 mod text;

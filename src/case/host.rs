@@ -69,7 +69,7 @@ pub struct Knobs {
     /// another one; where it has none of this name, the case cannot be run.
     #[serde(skip_serializing_if = "is_default")]
     pub scheduler: Option<String>,
-    /// What the path manager is told.
+    /// How the path manager is configured.
     #[serde(skip_serializing_if = "is_default")]
     pub pm: PathManager,
     /// Others.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Host, Merge, Offloads, Rule, Strip, Towards, is_default};
 
-/// How many carriages of one packet (or cell) the random stages of one direction of a link lose or corrupt at the most;
+/// How many carriages of one packet (or cell) the random stages of one direction of a link lose or corrupt at most;
 /// every later carriage passes. The links keep to it, and the expectations of the oracles build on it. Explicit
 /// [`Fault`]s are not bound by it.
 pub const MAX_CARRIAGES: u32 = 4;
@@ -285,7 +285,7 @@ pub struct Outage {
 pub struct Rate {
     /// In kilobits (1000 bits) a second.
     pub kbit: u32,
-    /// How many packets wait at the most; one more is dropped.
+    /// How many packets wait at most; one more is dropped.
     pub queue: u32,
 }
 

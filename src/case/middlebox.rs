@@ -162,7 +162,7 @@ pub struct Strip {
     pub by: Removal,
 }
 
-/// What stays in the place of an option that is taken out.
+/// What stays in place of an option that is taken out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Removal {
@@ -177,7 +177,7 @@ pub enum Removal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Merge {
-    /// For how long at the most.
+    /// For how long at most.
     #[serde(with = "humantime_serde")]
     pub within: Duration,
     /// Whose options the merged segment has.

@@ -154,7 +154,7 @@ impl Case {
     }
 
     /// The host whose address the client connects to where the server only stands in for it ([`Address::Beyond`]): the
-    /// last one in the direction from the client to the server. `None` where there is none beyond the server.
+    /// last one in the direction from the client to the server. `None` if there is none beyond the server.
     pub fn beyond(&self) -> Option<Host> {
         let last = match self.client.host.cmp(&self.server.host) {
             std::cmp::Ordering::Less => Host::Ns4,
@@ -186,7 +186,7 @@ impl Case {
         self.path().into_iter().filter(|link| !further.contains(link)).collect()
     }
 
-    /// The endpoints that the path manager of `host` is told of, those that events add included.
+    /// The endpoints that the path manager of `host` gets, including those that events add.
     pub fn pm_endpoints(&self, host: Host) -> impl Iterator<Item = PmEndpoint> {
         let added = self.events.iter().filter_map(move |event| match event.what {
             Happening::Add { host: whose, endpoint } if whose == host => Some(endpoint),
@@ -246,7 +246,7 @@ pub enum Address {
     /// The one on the device that faces the client; 127.0.0.1 or ::1 where both are on one host.
     #[default]
     Near,
-    /// The one on the device that faces away from the client, where there is one; else as [`Address::Near`]. On one
+    /// The one on the device that faces away from the client, if there is one; else as [`Address::Near`]. On one
     /// host: the address of its first device.
     Far,
     /// One of the host beyond the server, for which the server stands in: its host is a router on the way there, and takes

@@ -1,4 +1,4 @@
-//! What a case says about several paths: how its hosts are joined, and what the path managers are told.
+//! What a case says about several paths: how its hosts are joined, and how the path managers are configured.
 
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +59,7 @@ impl Topology {
         }
     }
 
-    /// Where client and server must be; `None` where they may be anywhere.
+    /// Where client and server must be; `None` if they may be anywhere.
     pub fn ends(self) -> Option<(Host, Host)> {
         match self {
             Topology::Chain => None,
@@ -78,7 +78,7 @@ impl Topology {
     }
 }
 
-/// What MPTCP's path manager of a host is told, over generic netlink (`mptcp_pm`), before the transfer.
+/// How the MPTCP path manager of a host is configured, over generic netlink (`mptcp_pm`), before the transfer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PathManager {
@@ -141,7 +141,7 @@ pub struct PmEndpoint {
     /// The port that is announced with it, and listened on: by the path manager, whoever that is.
     #[serde(default, skip_serializing_if = "is_default")]
     pub port: Option<u16>,
-    /// Its address identifier (1 to 255); the kernel chooses one where there is none.
+    /// Its address identifier (1 to 255); the kernel chooses one if there is none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub id: Option<u8>,
 }

@@ -1,8 +1,8 @@
-//! From a case that fails now and then to ones that may fail every time.
+//! From a case that fails now and then to nearby cases that may fail every time.
 //!
-//! What fails only sometimes mostly hangs on who is faster: whether a reader finds the queue empty, whether a buffer is
-//! full yet, which side sends first. A rest at the right place, more bytes, or a single CPU settles that, and a larger
-//! case that always fails is worth more than a small one that may not: shrinking then has firm ground to stand on.
+//! An intermittent failure mostly depends on a race: whether a reader finds the queue empty, whether a buffer is full yet,
+//! which side sends first. A pause at the right place, more bytes, or a single CPU settles that. A larger case that always
+//! fails is worth more than a small one that sometimes does, because shrinking can rely on it.
 
 use std::time::Duration;
 

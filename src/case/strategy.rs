@@ -4,8 +4,8 @@
 //! [`CaseTree`]. What may be drawn is narrowed by a [`Space`].
 //!
 //! Drawing works in swarm style: each case switches a random subset of [`Group`]s on and leaves the others at their
-//! plainest, so that a group is also met without the noise of all others. Within a group, boundary values get half the
-//! weight. Every drawn case is valid, and cheap enough that a healthy kernel mostly ends it within about a second:
+//! plainest, so that a group is also tried without the noise of all others. Within a group, boundary values get half the
+//! weight. Every drawn case is valid, and cheap enough that a healthy kernel usually ends it within about a second:
 //! `cost` bounds its payload by what its links and buffers let through.
 
 mod cost;
@@ -63,7 +63,7 @@ pub enum Group {
     Fastopen,
     /// More kernel settings and socket options, some of which change in the middle of the transfer.
     Tuning,
-    /// Several paths, with what path managers are told and what happens to paths on the way.
+    /// Several paths, the configuration of path managers, and what happens to paths during the transfer.
     Paths,
     /// Impaired links whose impairments the kernel's network emulator carries out, where it can. Only some kernels have
     /// it.

@@ -66,7 +66,7 @@ impl SocketOption {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
-    /// It is set before the first call for which so many bytes have gone through.
+    /// It is set before the first call for which this many bytes have gone through.
     pub at: u64,
     /// Of which stream.
     pub of: Way,

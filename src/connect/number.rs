@@ -46,7 +46,7 @@ pub(super) fn mark(text: &str) -> u32 {
     Parsed::new(text, 0).long() as u32
 }
 
-/// As strtoul(3) of any base; `None` where that is more than an `int` holds. A minus wraps, so it is always too much.
+/// As strtoul(3) of any base; `None` if that is more than an `int` holds. A minus wraps, so it is always too much.
 pub(super) fn size(text: &str) -> Option<i32> {
     let parsed = Parsed::new(text, 0);
     let value = u64::try_from(parsed.magnitude).ok()?;

@@ -295,7 +295,7 @@ fn size(text: &str) -> Step<i32> {
     })
 }
 
-/// A time in whole seconds; `None` where it is negative.
+/// A time in whole seconds; `None` if it is negative.
 fn seconds(text: &str) -> Option<Duration> {
     u64::try_from(number::atoi(text)).ok().map(Duration::from_secs)
 }

@@ -31,7 +31,7 @@ pub use socket::Socket;
 /// The size of the buffers, and so the most that one call moves, in bytes.
 pub const BUFFER: usize = 64 * 1024;
 
-/// Three pieces of so many bytes, for calls that take several: the first has one byte, and none is longer than the last.
+/// Three pieces of this many bytes, for calls that take several: the first has one byte, and none is longer than the last.
 fn thirds(length: usize) -> [std::ops::Range<usize>; 3] {
     let first = length.min(1);
     let second = first + (length - first) / 3;

@@ -22,7 +22,7 @@ pub struct Plan {
     pub shut_down: When,
     /// How long to rest between the last byte and the shutdown.
     pub pause: Duration,
-    /// When to leave, whatever is left to do: once so many bytes are sent, and so many received.
+    /// When to leave, whatever is left to do: once this many bytes are sent, and so many received.
     pub leave: Option<(u64, u64)>,
     /// Where random chunk sizes come from.
     pub seed: Seed,

@@ -45,7 +45,7 @@ impl Progress {
         let _ = self.watcher.set(thread);
     }
 
-    /// Asks to be woken up once so many bytes have been read, or soon after where they have been already. Only the least
+    /// Asks to be woken up once this many bytes have been read, or soon after where they have been already. Only the least
     /// number asked for since the last waking counts.
     pub fn wake_at(&self, bytes: u64) {
         self.alarm.fetch_min(bytes, Ordering::AcqRel);

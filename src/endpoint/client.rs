@@ -61,7 +61,7 @@ pub(super) fn run(
     Ok(())
 }
 
-/// Whether the first bytes go with the SYN: where there are any, and they wait for nothing.
+/// Whether the first bytes go with the SYN: if there are any, and they wait for nothing.
 fn opens_by_writing(errand: &Errand<'_>) -> bool {
     let plan = errand.plan();
     let writes = plan.send > 0 && plan.start == When::AtOnce && plan.leave.is_none();

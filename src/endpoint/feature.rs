@@ -40,7 +40,7 @@ pub enum Feature {
     Round,
     /// Makes a second connection on the socket of the first.
     Reuse,
-    /// Leaves before its time, or by a close in the place of a shutdown.
+    /// Leaves before its time, or by a close in place of a shutdown.
     Leave(Manner),
     /// Talks to a host that another stands in for.
     StandIn,

@@ -141,7 +141,7 @@ const SPLICE_PAGE: usize = 4096;
 const PEEK_MIN: usize = 100;
 const PEEK_REPEAT: usize = 32;
 
-/// Flips a bit of the first byte, where there is one.
+/// Flips a bit of the first byte, if there is one.
 fn garble(bytes: &mut [u8]) {
     if let Some(first) = bytes.first_mut() {
         *first ^= 1;

@@ -1,8 +1,7 @@
-//! The log of a link that the kernel carries by itself: what its packet socket saw.
+//! The log of a link that the kernel carries by itself, from a packet socket.
 //!
 //! Nobody waits for these packets, and waking up for each would slow down what is measured. So the socket is emptied now
-//! and then, more often while much comes, and what did not fit into it is counted as missed. That loses nothing but a
-//! line in the log.
+//! and then, more often under load, and packets that did not fit are counted as missed: only lines of the log are lost.
 
 use std::os::fd::OwnedFd;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -24,7 +23,7 @@ use super::stage::{Fate, Nanos};
 /// How long a capture waits before it looks again, at least: while much comes.
 const BUSY: Nanos = 2_000_000;
 
-/// How long it waits at the most: while nothing comes.
+/// How long it waits at most: while nothing comes.
 const IDLE: Nanos = 128_000_000;
 
 /// The same in virtual time: most packets come while it stands still, and a look costs more than they do.

@@ -1,5 +1,5 @@
-//! A whole link at work, without clock and descriptors: tells what packets are, lets the stages decide, keeps what waits,
-//! logs everything.
+//! A whole link at work, without clock and descriptors: identifies packets, lets the stages decide, holds packets that
+//! wait, and logs everything.
 
 use std::net::SocketAddr;
 

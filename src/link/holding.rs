@@ -1,7 +1,7 @@
-//! Segments that a middlebox holds back until the next one of their flow has come: where two become one.
+//! Segments that a middlebox holds back until the next one of their flow arrives, to merge the two.
 //!
-//! It stands behind everything else of its direction, at the end where packets leave: what is lost before never comes, and what was
-//! overtaken comes in its new place. No clock and no descriptor.
+//! This is the last thing that happens in a direction: packets that were lost before never get here, and packets that were
+//! overtaken come in their new order. No clock and no descriptor.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use super::pipeline::Due;
 use super::rewrite::merge::merge;
 use super::stage::Nanos;
 
-/// The segments that wait in one direction of a link, one of each flow at the most.
+/// The segments that wait in one direction of a link, one of each flow at most.
 #[derive(Debug)]
 pub struct Holding {
     waiting: Vec<Waiting>,
@@ -29,7 +29,7 @@ struct Waiting {
 }
 
 impl Holding {
-    /// For a link that takes frames of at most so many bytes.
+    /// For a link that takes frames of at most this many bytes.
     pub fn new(most: usize) -> Holding {
         Holding { waiting: Vec::new(), most }
     }
@@ -51,8 +51,8 @@ impl Holding {
         (until <= now).then(|| Due { due: until, ..self.waiting.remove(place).packet })
     }
 
-    /// A packet is due, and is to wait as `how` says where it does. What is ready to go on: one that waited and does not
-    /// belong with it, then what has become of it.
+    /// Takes a packet that is due, and holds it back if `how` says so. Returns what is ready to leave: first a packet that
+    /// waited and does not belong with this one, then the packet itself, perhaps merged.
     pub fn take(&mut self, packet: Due, how: Option<Merge>) -> [Option<Due>; 2] {
         let Some(flow) = View::of(&packet.frame).segment.as_ref().map(flow) else { return [None, Some(packet)] };
         let Some(place) = self.waiting.iter().position(|waiting| waiting.flow == flow) else {

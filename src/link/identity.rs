@@ -1,6 +1,6 @@
-//! What a packet is, said in a way that stays the same from run to run.
+//! The identity of a packet, which stays the same from run to run.
 //!
-//! Two runs of one case on a live kernel never cut the byte stream into the same segments. So a stream is divided into
+//! Two runs of one case on a live kernel never segment the byte stream in the same way. So a stream is divided into
 //! cells of [`CELL`] bytes, and a segment is named after the cells whose first byte it carries: one, several, or none.
 //! Every name comes with its *carriage*: how many times this link has carried it before in this direction. Stages decide
 //! by name and carriage alone ([`Unit::place`]), never by how many packets came before.
@@ -25,7 +25,7 @@ pub const UNCOUNTED: u32 = u32::MAX;
 /// How many flows a link tells apart; packets of further ones are not counted.
 pub const MAX_FLOWS: usize = 256;
 
-/// How many names one packet has at the most: super-packets of 64 KiB carry up to 46 cells.
+/// How many names one packet has at most: super-packets of 64 KiB carry up to 46 cells.
 pub const MAX_UNITS: usize = 64;
 
 /// How many names one generation of [`Carriages`] remembers. Far more than can be under way at once in one direction, so
@@ -113,7 +113,7 @@ pub struct Identity {
     pub acknowledgement: Option<u64>,
 }
 
-/// Tells what the packets of one link are, in both directions.
+/// Identifies the packets of one link, in both directions.
 #[derive(Debug)]
 pub struct Identifier {
     flows: Vec<Flow>,
@@ -221,7 +221,7 @@ impl Identifier {
         units.push(unit);
     }
 
-    /// The number of the segment's flow: [`MAX_FLOWS`] where there are too many, `None` where a damaged segment would
+    /// The number of the segment's flow: [`MAX_FLOWS`] where there are too many, `None` if a damaged segment would
     /// open one.
     fn flow(&mut self, direction: Direction, segment: &Segment<'_>, frame: &[u8]) -> Option<usize> {
         let ends = match direction {
@@ -266,7 +266,7 @@ impl Default for Identifier {
     }
 }
 
-/// Counts how often names were carried. Remembers the last [`GENERATION`] names at least, twice as many at the most.
+/// Counts how often names were carried. Remembers the last [`GENERATION`] names at least, twice as many at most.
 #[derive(Debug, Default)]
 struct Carriages {
     young: Counts,

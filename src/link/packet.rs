@@ -19,10 +19,10 @@ const V4_CHECKED: u32 = 16;
 /// What one frame holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View<'a> {
-    /// The TCP segment, where there is one.
+    /// The TCP segment, if there is one.
     pub segment: Option<Segment<'a>>,
     /// The bits that may be flipped because a checksum certainly catches it, counted from the first bit behind the
-    /// Ethernet header. Empty where there are none.
+    /// Ethernet header. Empty if there are none.
     ///
     /// Over IPv4 that is all but the first word: its header has a checksum of its own. The header of IPv6 has none, and a
     /// router sends the packet elsewhere, or answers it, when it changes; so only what follows the header counts there.

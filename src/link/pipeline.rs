@@ -98,7 +98,7 @@ impl Pipeline {
         self.holding.is_empty() && self.next_due().is_none_or(|due| due > now)
     }
 
-    /// Keeps a copy of `frame` until `due`, and then until it can be merged, where it is to be. False where the queue is
+    /// Keeps a copy of `frame` until `due`, and then until it can be merged, where it is to be. False if the queue is
     /// full: the packet is lost then, and no stage wanted it.
     #[must_use]
     pub fn keep(&mut self, due: Nanos, frame: &[u8], tag: u64, merge: Option<Merge>) -> bool {
@@ -143,7 +143,7 @@ impl Pipeline {
         }
     }
 
-    /// When the next packet is due; `None` where none is under way.
+    /// When the next packet is due; `None` if none is under way.
     pub fn next_due(&self) -> Option<Nanos> {
         let queued = self.queue.peek().map(|Reverse(entry)| entry.due);
         let held = self.next.as_ref().map(|next| next.due).or_else(|| self.holding.next());

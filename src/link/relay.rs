@@ -39,8 +39,8 @@ const MAX_FRAME: usize = 1 << 16;
 /// How much a packet socket is asked to hold, in bytes. An ordinary user gets less.
 const BUFFER: usize = 8 << 20;
 
-/// How long a full device is waited for. Everything else waits as long, and the log shows it; a frame lost would make the
-/// whole run worthless.
+/// How long to wait for a full device. Everything else waits as well, and the log shows it; but a lost frame would make
+/// the whole run worthless.
 const PATIENCE: Nanos = 100_000_000;
 
 /// The links of a case at work. Dropping it stops them.
@@ -55,8 +55,8 @@ pub struct Relay {
 /// How links work.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RelayOptions {
-    /// Frames go many at a time where the kernel can do that, and the time is looked at once for all of them: for virtual
-    /// time, which stands still meanwhile, and where system calls are dear.
+    /// Read and write many frames at a time, if the kernel can, and read the clock once for all of them. For guests, where
+    /// virtual time stands still meanwhile and system calls are expensive.
     pub batches: bool,
     /// The links err on purpose: for tests of the tester.
     #[doc(hidden)]
@@ -84,7 +84,7 @@ impl Relay {
     /// Puts the links at work. Their random decisions come from `seed`.
     ///
     /// # Errors
-    /// No pipe or no thread is to be had.
+    /// The pipe or the thread cannot be created.
     pub fn start(seed: Seed, wirings: Vec<Wiring>) -> io::Result<Relay> {
         Relay::start_with(seed, wirings, Conduct::default(), RelayOptions::default())
     }
@@ -436,7 +436,7 @@ impl Links {
         }
     }
 
-    /// One call: writes what waits, and reads so many times from each of these ends. What each read came to.
+    /// One call: writes what waits, and reads this many times from each of these ends. What each read came to.
     fn exchange(&mut self, batches: &mut Batches, from: &[((usize, Direction), usize)]) -> Vec<Result<usize, Errno>> {
         let wires = &self.wires;
         let reads = from.iter().map(|&((wire, way), count)| Reads { device: wires[wire].source(way), count });
@@ -570,7 +570,7 @@ impl Wire {
     }
 }
 
-/// Waits until a device that was full has room again; false where that takes longer than [`PATIENCE`].
+/// Waits until a device that was full has room again; false if that takes longer than [`PATIENCE`].
 fn has_room(device: BorrowedFd<'_>) -> bool {
     let mut polled = [PollFd::new(device, PollFlags::POLLOUT)];
     ppoll(&mut polled, Some(timespec(PATIENCE)), None).is_ok_and(|ready| ready > 0)
@@ -578,7 +578,7 @@ fn has_room(device: BorrowedFd<'_>) -> bool {
 
 /// Makes room in a packet socket, as far as this user may.
 fn widen(socket: &OwnedFd) {
-    // Where neither works, the socket holds what it holds, and every frame that it drops is told of.
+    // If neither works, the socket keeps its size, and every frame that it drops is reported.
     let _ = setsockopt(socket, sockopt::RcvBufForce, &BUFFER).or_else(|_| setsockopt(socket, sockopt::RcvBuf, &BUFFER));
     let _ = setsockopt(socket, sockopt::SndBufForce, &BUFFER).or_else(|_| setsockopt(socket, sockopt::SndBuf, &BUFFER));
 }

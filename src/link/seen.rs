@@ -31,7 +31,7 @@ pub fn control() -> Vec<u8> {
 /// Takes the next frame out of `socket`, as far as it fits into `buffer`.
 ///
 /// # Errors
-/// EAGAIN where there is none.
+/// EAGAIN if there is none.
 pub fn receive(socket: &OwnedFd, buffer: &mut [u8], control: &mut [u8]) -> Result<Seen, Errno> {
     let mut slices = [IoSliceMut::new(buffer)];
     let message = recvmsg::<LinkAddr>(socket.as_raw_fd(), &mut slices, Some(control), MsgFlags::MSG_DONTWAIT)?;

@@ -1,6 +1,6 @@
 //! Trouble of our own, counted: a full device loses thousands of frames, and says so once.
 
-/// How many kinds of trouble one link tells of.
+/// How many kinds of trouble one link reports.
 const MAX_KINDS: usize = 16;
 
 /// What went wrong, each kind with how often.

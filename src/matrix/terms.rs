@@ -15,7 +15,7 @@ const SIZE_MIN: u64 = 256 << 10;
 /// ... up to less than this many.
 const SIZE_MAX: u64 = 8 << 20;
 
-/// A delay that is drawn is less than so many ms.
+/// A delay that is drawn is less than this many ms.
 const DELAY_MAX: u64 = 50;
 
 /// The reads and writes of the original are drawn below this many bytes.

@@ -118,7 +118,7 @@ impl Walk<'_> {
         }
     }
 
-    /// ns2 to ns1, so many times, with data in the SYN.
+    /// ns2 to ns1, this many times, with data in the SYN.
     fn fast_open(&mut self, group: &str, family: Family, rounds: u8) {
         let open_fast = |case: &mut Case| {
             case.rounds.count = rounds;

@@ -121,7 +121,7 @@ fn request(protocol: u32, family: u8) -> Vec<u8> {
     message
 }
 
-/// Reads a struct inet_diag_msg and its attributes; `None` where it is shorter than that.
+/// Reads a struct inet_diag_msg and its attributes; `None` if it is shorter than that.
 fn socket_state(protocol: &str, body: &[u8]) -> Option<SocketState> {
     let (fixed, attributes) = body.split_at_checked(MESSAGE)?;
     let mut details = BTreeMap::new();

@@ -18,7 +18,7 @@ pub(super) fn read_piece(path: &str) -> io::Result<String> {
     read_until(path, |more, room| more < room)
 }
 
-/// `is_last`: whether a read of so many bytes into so much room was the last.
+/// `is_last`: whether a read of this many bytes into so much room was the last.
 fn read_until(path: &str, is_last: impl Fn(usize, usize) -> bool) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut text = vec![0; ENOUGH];

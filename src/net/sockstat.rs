@@ -1,7 +1,7 @@
 //! How many sockets a namespace has in use: `/proc/net/sockstat`.
 //!
 //! A socket counts from its creation until the last reference to it is gone, whether or not anything can still find it.
-//! So this tells of sockets that were taken out of every table and yet never freed, which no diagnosis lists.
+//! So this reveals sockets that were removed from every table but never freed, which socket diagnosis does not list.
 
 use std::io;
 

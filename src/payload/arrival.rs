@@ -75,7 +75,7 @@ impl Arrival<'_> {
         (self.offset + place as u64) as i64 - origin as i64
     }
 
-    /// The lag of a run of the expected stream, 0 where it is in place; `None` where it is of another stream.
+    /// The lag of a run of the expected stream, 0 where it is in place; `None` if it is of another stream.
     pub fn lag_of(&self, run: &Run) -> Option<i64> {
         (run.origin.stream == self.payload.stream()).then(|| self.lag(run.start, run.origin.offset))
     }

@@ -97,7 +97,7 @@ impl Payload {
 
     /// Says where `bytes` belong: in which stream of the case and at which offset of it, whichever stream this one is.
     ///
-    /// 16 bytes of a stream, at any alignment, are always enough. Fewer may be; fewer than 8 never are. `None` where no
+    /// 16 bytes of a stream, at any alignment, are always enough. Fewer may be; fewer than 8 never are. `None` if no
     /// word in `bytes` agrees with all the bytes around it.
     pub fn locate(&self, bytes: &[u8]) -> Option<Location> {
         let alignments = WORD.min((bytes.len() + 1).saturating_sub(WORD));

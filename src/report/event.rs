@@ -129,7 +129,7 @@ pub enum Event {
         tests: u64,
         /// How long it took.
         seconds: f64,
-        /// In how many of how many runs the saved case failed, such as `10 of 10`; `None` where the shrinking was
+        /// In how many of how many runs the saved case failed, such as `10 of 10`; `None` if the shrinking was
         /// interrupted before that was known.
         #[serde(skip_serializing_if = "Option::is_none")]
         seen: Option<String>,
@@ -245,7 +245,7 @@ pub struct Bug {
     /// The saved case; known findings have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// In how many of how many runs the saved case failed; `None` where nobody has counted.
+    /// In how many of how many runs the saved case failed; `None` if nobody has counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen: Option<String>,
     /// What is known about it.

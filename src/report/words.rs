@@ -4,7 +4,7 @@ use super::table;
 use super::{Event, Stopped, Summary};
 use crate::oracle::Kind;
 
-/// What a person is told about an event; `None` where that is nothing.
+/// An event in words for people; `None` if it is not worth any.
 pub fn of(event: &Event) -> Option<String> {
     Some(match event {
         Event::Started { seed, world, why, kernel, program, jobs, cases, seconds, .. } => {

@@ -62,7 +62,7 @@ struct Done {
 
 impl Aio {
     /// # Errors
-    /// ENOSYS where the kernel has no CONFIG_AIO, EAGAIN where all users together have too many of these; ENOTSUP where
+    /// ENOSYS where the kernel has no CONFIG_AIO, EAGAIN if all users together have too many of these; ENOTSUP where
     /// its ring is not as this program knows it.
     pub fn new() -> io::Result<Aio> {
         let mut context: libc::c_ulong = 0;
@@ -121,7 +121,7 @@ impl Aio {
         }
     }
 
-    /// Takes what the ring tells is done; false where it tells nothing.
+    /// Takes what the ring tells is done; false if it tells nothing.
     fn collect(&mut self, done: &mut dyn FnMut(Done)) -> bool {
         let ring = self.ring();
         let (begin, end) = (ring.head.load(Ordering::Relaxed), ring.tail.load(Ordering::Acquire));

@@ -1,4 +1,4 @@
-//! The topology as its users see it.
+//! The network of a case, as its users see it.
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
@@ -20,16 +20,16 @@ use crate::net::{NetError, device, softnet, transparent};
 #[derive(Debug)]
 pub struct Topology {
     namespaces: Vec<Namespace>,
-    /// One for each host, and one for the wire where there is one.
+    /// One for each host, and one for the wire if there is one.
     netlinks: Vec<Mutex<Netlink>>,
     wirings: Vec<Wiring>,
     softnet: softnet::Drops,
-    /// The devices that an event may take down, those at their other ends, and those behind a netem that flips bits: of a
-    /// frame whose type it hits, the kernel knows nothing but to drop it.
+    /// Devices that may drop packets by themselves: those that an event takes down, those at their other ends, and those
+    /// behind a netem that flips bits, since the kernel drops a frame with a damaged type field.
     fragile: Vec<String>,
-    /// What there is.
+    /// The links of the topology.
     links: &'static [LinkId],
-    /// Those that the case speaks to.
+    /// Those that the case configures or changes.
     path_managers: PathManagers,
     ears: Ears,
 }
@@ -55,14 +55,14 @@ impl Topology {
         userspace::manage(case, &self.namespaces, &self.path_managers, &self.ears, stop)
     }
 
-    /// What the kernel has told of the connections of `host`, where it was listened to.
+    /// The path manager events of `host`, if it was listened to.
     pub fn heard(&self, host: Host) -> Result<Heard, NetError> {
         let Some(ear) = self.ears.get(&host) else { return Ok(Heard::default()) };
         ear.receive()?;
         Ok(ear.heard())
     }
 
-    /// Takes all endpoints from the path managers, and so the sockets that they listen with.
+    /// Removes all endpoints from the path managers, and with them the sockets that they listen on.
     pub fn dismiss_path_managers(&self) -> Result<(), NetError> {
         paths::dismiss(&self.path_managers)
     }
@@ -72,7 +72,8 @@ impl Topology {
         self.carry_out(link.left(), paths::down(case, link))
     }
 
-    /// Has the kernel impair no link any more. What is under way keeps its time; links of ours are [`crate::link`]'s to heal.
+    /// Stops the kernel from impairing links. Packets under way keep their timing. Links in user space are healed by
+    /// [`crate::link`].
     pub fn heal(&self, case: &Case) -> Result<(), NetError> {
         for (link, side) in self.links.iter().flat_map(|link| Side::BOTH.map(|side| (*link, side))) {
             self.carry_out(side.host(link), netem::heal(case, link, side).into_iter().collect())?;
@@ -80,7 +81,7 @@ impl Topology {
         Ok(())
     }
 
-    /// Brings it up again, with its addresses and routes.
+    /// Brings the device at the left end of a path up again, with its addresses and routes.
     pub fn bring_up(&self, case: &Case, link: LinkId) -> Result<(), NetError> {
         self.carry_out(link.left(), paths::up(case, link))
     }
@@ -144,7 +145,7 @@ pub fn build(case: &Case, options: &Options) -> Result<Topology, NetError> {
             namespace.run(|| transparent::divert(namespace.name(), target))??;
         }
         let ears = userspace::listen(case, &namespaces)?;
-        let path_managers = paths::instruct(case, &namespaces)?;
+        let path_managers = paths::configure(case, &namespaces)?;
         let (fragile, links) = (fragile(case), case.topology.links());
         Ok(Topology { namespaces, netlinks, wirings, softnet, fragile, links, path_managers, ears })
     })

@@ -113,7 +113,7 @@ pub(super) fn ends(topology: Topology, host: Host) -> impl Iterator<Item = (Link
     both.filter(move |(link, side)| side.host(*link) == host)
 }
 
-/// The links that `host` is not on, each with the end through which the host reaches it: where there are several, the first.
+/// The links that `host` is not on, each with the end through which the host reaches it: if there are several, the first.
 pub(super) fn remote(topology: Topology, host: Host) -> impl Iterator<Item = (LinkId, (LinkId, Side))> {
     topology.links().iter().filter_map(move |&link| {
         let side = match () {

@@ -1,4 +1,4 @@
-//! What the path managers of a case's hosts are told.
+//! Configures the path managers of a case's hosts, and takes paths down and up.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,13 +14,13 @@ use crate::net::netlink::Request;
 use crate::net::path_manager::{Endpoint, PathManager, flag};
 use crate::net::{NetError, address, device};
 
-/// The path managers that a case speaks to.
+/// The path managers that a case configures or that its events change.
 pub(super) type PathManagers = BTreeMap<Host, Mutex<PathManager>>;
 
-/// Tells every path manager that the case has something to tell.
-pub(super) fn instruct(case: &Case, namespaces: &[Namespace]) -> Result<PathManagers, NetError> {
-    let spoken = case.topology.hosts().iter().filter(|host| speaks_to(case, **host));
-    spoken
+/// Configures every path manager that the case says something about.
+pub(super) fn configure(case: &Case, namespaces: &[Namespace]) -> Result<PathManagers, NetError> {
+    let concerned = case.topology.hosts().iter().filter(|host| concerns(case, **host));
+    concerned
         .map(|&host| {
             let mut manager = namespaces[host.index()].run(|| PathManager::open(&host.to_string()))??;
             let pm = case.knobs(host).pm;
@@ -38,9 +38,10 @@ pub(super) fn instruct(case: &Case, namespaces: &[Namespace]) -> Result<PathMana
         .collect()
 }
 
-fn speaks_to(case: &Case, host: Host) -> bool {
-    let told = case.knobs(host).pm != case::PathManager::default();
-    told || case.events.iter().any(|event| event.what.host() == Some(host))
+/// Whether the case configures the path manager of `host`, or has an event for it.
+fn concerns(case: &Case, host: Host) -> bool {
+    let configured = case.knobs(host).pm != case::PathManager::default();
+    configured || case.events.iter().any(|event| event.what.host() == Some(host))
 }
 
 /// Does what an event asks of a path manager. What there is nothing to do for is done.
@@ -92,7 +93,7 @@ pub(super) fn happen(case: &Case, managers: &PathManagers, ears: &Ears, what: &H
         Happening::Destroy { .. } | Happening::Block { .. } | Happening::Down { .. } => Ok(()),
     };
     match result {
-        // There already, gone already, or of a kind that may not change.
+        // It is there already, gone already, or of a kind that must not change.
         Err(error) if matches!(error.errno(), Some(Errno::EBUSY | Errno::EEXIST | Errno::EINVAL | Errno::ENOENT)) => {
             Ok(())
         }
@@ -128,7 +129,7 @@ pub(super) fn up(case: &Case, link: LinkId) -> Vec<Request> {
     requests
 }
 
-/// An endpoint of a case as the kernel is told of it: with an identifier, by which it can be removed again.
+/// An endpoint of a case as the kernel gets it: with an identifier, by which it can be removed again.
 pub(super) fn in_kernel(case: &Case, host: Host, endpoint: &PmEndpoint) -> Endpoint {
     let PmEndpoint { link, signal, subflow, backup, fullmesh, laminar, other_family, port, .. } = *endpoint;
     let flags = [

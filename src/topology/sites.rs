@@ -87,7 +87,7 @@ impl Site {
     }
 }
 
-/// All namespaces of a topology: the hosts in order, and behind them the wire where there is one.
+/// All namespaces of a topology: the hosts in order, and behind them the wire if there is one.
 pub(super) struct Sites(Vec<Site>);
 
 impl Sites {

@@ -30,7 +30,7 @@ pub struct Arrangement {
 pub enum Comes {
     /// Both files arrive.
     Whole,
-    /// The server's input arrives once, the client's so many times.
+    /// The server's input arrives once, the client's this many times.
     Repeated(usize),
     /// So many bytes arrive at the client, and no more; of what the server got, each byte is right.
     Cut(usize),

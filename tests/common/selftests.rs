@@ -50,7 +50,7 @@ impl Selftests {
         self.folder.path()
     }
 
-    /// Puts a copy of the program under test in the place of `mptcp_connect`: a guest does not see all of the host.
+    /// Puts a copy of the program under test in place of `mptcp_connect`: a guest does not see all of the host.
     pub fn copy_ours(&self) -> PathBuf {
         let place = self.mptcp().join("mptcp_connect");
         let _ = fs::remove_file(&place);
@@ -58,7 +58,7 @@ impl Selftests {
         place
     }
 
-    /// Puts the program under test in the place of `mptcp_connect`.
+    /// Puts the program under test in place of `mptcp_connect`.
     pub fn put_ours(&self) -> PathBuf {
         let place = self.mptcp().join("mptcp_connect");
         let _ = fs::remove_file(&place);

@@ -265,7 +265,7 @@ fn run(campaign: &Campaign) -> (Summary, Vec<Event>) {
     (summary, recorder.events)
 }
 
-/// The names in a folder, sorted; empty where there is none.
+/// The names in a folder, sorted; empty if there is none.
 fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

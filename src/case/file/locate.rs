@@ -29,7 +29,7 @@ impl<'a> Text<'a> {
         self.text
     }
 
-    /// The integer of a top-level field, where there is one.
+    /// The integer of a top-level field, if there is one.
     pub(super) fn integer(&self, field: &str) -> Option<i64> {
         let value = self.root.get(field)?.get_ref().as_integer()?;
         i64::from_str_radix(value.as_str(), value.radix()).ok()
@@ -66,7 +66,7 @@ impl<'a> Text<'a> {
         value.span().start
     }
 
-    /// The field whose key or value is the smallest one around `offset`; empty where there is none.
+    /// The field whose key or value is the smallest one around `offset`; empty if there is none.
     fn field_at(&self, offset: usize) -> String {
         let mut best = (usize::MAX, String::new());
         search_table(&self.root, "", offset, &mut best);

@@ -1,4 +1,4 @@
-//! Steps with several paths: fewer of them, back to the chain, and path managers that are told less.
+//! Steps with several paths: fewer of them, back to the chain, and path managers with less to do.
 
 use std::time::Duration;
 

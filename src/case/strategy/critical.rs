@@ -1,6 +1,6 @@
-//! Draws damage to the packets that a connection turns on: its handshake, the ends of both streams, what acknowledges
-//! them, and what opens a window again. Random loss meets each of these once in a while; these meet them on purpose,
-//! as single faults where the packet has a name, and as a rule where it is told by what it carries.
+//! Draws damage to the packets that a connection depends on: its handshake, the ends of both streams, their
+//! acknowledgements, and window updates. Random loss hits each of these once in a while; this hits them on purpose, as a
+//! single fault if the packet has a name, or as a rule if it is recognised by what it carries.
 
 use std::time::Duration;
 

@@ -76,7 +76,7 @@ pub(super) fn fastopen(case: &mut Case) {
     }
 }
 
-/// Has so many connections; the payloads become smaller for it.
+/// Has this many connections; the payloads become smaller for it.
 fn again(case: &mut Case, count: u8, reuse: bool) {
     case.rounds = Rounds { count, reuse };
     let most = ALL_ROUNDS / u64::from(count) / 2;

@@ -1,4 +1,4 @@
-//! Draws cases with several paths: the topology, what the path managers are told, and how unlike the paths are.
+//! Draws cases with several paths: the topology, the configuration of the path managers, and how unlike the paths are.
 
 use super::draw::Draw;
 use super::{Group, Space, cost};

@@ -8,7 +8,7 @@ use super::Check;
 /// A case needs a namespace for each of four hosts; several cases run at once.
 const NAMESPACES: u64 = 64;
 
-/// The text of a file below `root`, trimmed; `None` where there is none.
+/// The text of a file below `root`, trimmed; `None` if there is none.
 fn read(root: &Path, path: &str) -> Option<String> {
     fs::read_to_string(root.join(path)).ok().map(|text| text.trim().to_owned())
 }

@@ -55,7 +55,7 @@ pub fn kernels(installed: &Result<Vec<Installed>, String>) -> Check {
     }
 }
 
-/// Starts the kernel that cases would run on by default; `None` where there is none.
+/// Starts the kernel that cases would run on by default; `None` if there is none.
 pub fn boot() -> Option<Result<(), String>> {
     let kernel = Store::of_this_user().and_then(|store| store.find(None)).ok()?;
     let booted = UmlWorld::with(kernel, UmlOptions::default()).and_then(|world| world.boot());

@@ -85,7 +85,7 @@ impl Connection {
     }
 
     /// What a segment maps: where the first byte of its payload stands among the data, how much of that is mapped, and where
-    /// the data ends if it says so. `None` where that cannot be told.
+    /// the data ends if it says so. `None` if that cannot be told.
     fn place(&mut self, flow: &Flow, passing: &Passing<'_>, own: bool) -> Result<Option<Place>, Wrong> {
         let length = passing.payload.len() as u64;
         let (key, around) = match own {

@@ -34,7 +34,7 @@ impl Ranges {
         }
     }
 
-    /// Up to where all is there; `None` where that is not known.
+    /// Up to where all is there; `None` if that is not known.
     pub fn prefix(&self) -> Option<u64> {
         (!self.overflowed).then_some(self.prefix)
     }

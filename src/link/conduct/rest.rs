@@ -20,7 +20,7 @@ const MOST: usize = 4096;
 /// What is under way, and since when nothing was heard or said of it.
 ///
 /// RFC 6298: a timer runs while anything is under way. It lasts for the smoothed round trip and four times its variation, neither of
-/// which is more than the slowest round trip, and 200 ms at the least; it doubles with each timeout, until
+/// which is more than the slowest round trip, and 200 ms at least; it doubles with each timeout, until
 /// something is acknowledged that was sent only once.
 #[derive(Debug, Default)]
 pub(super) struct Rest {

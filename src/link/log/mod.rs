@@ -169,7 +169,7 @@ impl Log {
         self.packets - (self.head.len() + self.tail.len()) as u64
     }
 
-    /// Of all packets that are kept, in hexadecimal digits: empty where there is none.
+    /// Of all packets that are kept, in hexadecimal digits: empty if there is none.
     fn digest(&self) -> String {
         if self.head.is_empty() {
             return String::new();

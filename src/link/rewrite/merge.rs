@@ -10,7 +10,7 @@ const PSH: u8 = 0x08;
 const URG: u8 = 0x20;
 const CWR: u8 = 0x80;
 
-/// The two segments as one of at most `most` bytes, header of Ethernet included; `None` where they stay two: other flows,
+/// The two segments as one of at most `most` bytes, header of Ethernet included; `None` if they stay two: other flows,
 /// a gap, damage, no room, or options that differ and must not. It has the first one's number, and acknowledges what the
 /// second one does.
 pub fn merge(first: &[u8], second: &[u8], kept: Kept, most: usize) -> Option<Vec<u8>> {

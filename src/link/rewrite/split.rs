@@ -9,7 +9,7 @@ const PSH: u8 = 0x08;
 const CWR: u8 = 0x80;
 
 /// Cuts `frame` behind the byte `at` of its payload, modulo what leaves a byte for either part. `frame` becomes the
-/// first part, the second one is returned; `None` where there is nothing to cut.
+/// first part, the second one is returned; `None` if there is nothing to cut.
 pub(super) fn split(frame: &mut Vec<u8>, at: u32) -> Option<Vec<u8>> {
     let layout = Layout::of(frame)?;
     let length = layout.end - layout.payload;

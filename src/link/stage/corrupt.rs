@@ -52,7 +52,7 @@ impl Stage for Corrupt {
 }
 
 /// The bit that `bit` stands for: modulo the packet's length, moved to the part that a checksum covers and to the link's
-/// own columns. A bit that is right already stays where it is. `None` where no bit may be flipped.
+/// own columns. A bit that is right already stays where it is. `None` if no bit may be flipped.
 pub fn settle(bit: u32, flippable: &Range<u32>, link: LinkId) -> Option<u32> {
     // The shortest packet with a checksum is far longer than a word; below that, nothing is certain.
     if flippable.len() < COLUMNS as usize {

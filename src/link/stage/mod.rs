@@ -76,7 +76,7 @@ pub enum Lost {
     QueueFull,
 }
 
-/// How many rewritings one packet meets at the most; more are left out.
+/// How many rewritings one packet meets at most; more are left out.
 pub const MAX_CHANGES: usize = 4;
 
 /// A rewriting of a packet.
@@ -97,7 +97,7 @@ pub struct Fate {
     pub lost: Option<Lost>,
     /// The names that the loss was decided for.
     pub lost_for: Names,
-    /// The bit that is flipped, and by which stage. One at the most.
+    /// The bit that is flipped, and by which stage. One at most.
     pub flip: Option<(u32, &'static str)>,
     /// The names that the flip was decided for.
     pub flip_for: Names,
@@ -105,7 +105,7 @@ pub struct Fate {
     pub doubled: Option<&'static str>,
     /// The names that the second copy was decided for.
     pub doubled_for: Names,
-    /// When it leaves the limited rate; the second entry is for the copy, and `None` where the queue had no place for
+    /// When it leaves the limited rate; the second entry is for the copy, and `None` if the queue had no place for
     /// it.
     pub leaves: (Nanos, Option<Nanos>),
     /// The time it then takes.
@@ -126,7 +126,7 @@ impl Fate {
         Fate { leaves: (parcel.now, None), ..Fate::default() }
     }
 
-    /// When it is due, and its copy where there is one. A shift takes no time away that the delay has not added.
+    /// When it is due, and its copy if there is one. A shift takes no time away that the delay has not added.
     pub fn due(&self) -> (Nanos, Option<Nanos>) {
         let takes = self.delay.saturating_add_signed(self.shift);
         (self.leaves.0 + takes, self.leaves.1.map(|leaves| leaves + takes))

@@ -1,4 +1,4 @@
-//! A limited rate: frames leave one after another, at so many bits a second; those behind wait in a bounded queue.
+//! A limited rate: frames leave one after another, at this many bits a second; those behind wait in a bounded queue.
 //!
 //! The length of a frame counts with its Ethernet header, as in the kernel's token bucket. This is the one stage whose
 //! decisions depend on time and on the packets before: a queue that is full drops what comes next, and no seed repeats
@@ -31,7 +31,7 @@ impl Limit {
         Limit { kbit: u64::from(rate.kbit.max(1)), places: rate.queue as usize, waiting: VecDeque::new(), free: 0 }
     }
 
-    /// When a frame that comes now has left; `None` where the queue has no place for it.
+    /// When a frame that comes now has left; `None` if the queue has no place for it.
     fn enter(&mut self, now: Nanos, length: usize) -> Option<Nanos> {
         while self.waiting.front().is_some_and(|&start| start <= now) {
             self.waiting.pop_front();

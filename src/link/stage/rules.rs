@@ -36,7 +36,7 @@ struct Working {
     picked: HashMap<u32, u32>,
 }
 
-/// The stages for `rules`: those that meddle, and those that delay; `None` where there is none. `stream` gives the random
+/// The stages for `rules`: those that meddle, and those that delay; `None` if there is none. `stream` gives the random
 /// stream for what a rule does.
 pub fn stages(rules: &[Rule], link: LinkId, stream: impl Fn(&str) -> Stream) -> (Option<Meddling>, Option<Delaying>) {
     let work = |rule: &Rule| Working { rule: rule.clone(), stream: stream(kind(rule)), picked: HashMap::new() };

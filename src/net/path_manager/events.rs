@@ -1,4 +1,4 @@
-//! What the kernel tells of MPTCP connections of a namespace (the group `mptcp_pm_events`; include/uapi/linux/mptcp.h).
+//! The kernel's events about the MPTCP connections of a namespace (the group `mptcp_pm_events`; include/uapi/linux/mptcp.h).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -61,7 +61,7 @@ impl Events {
         let (_, group) = asking.numbers().map_err(|error| nobody(host, error))?;
         let group = group.ok_or_else(|| nobody(host, io::ErrorKind::NotFound.into()))?;
         let socket = asking.socket;
-        // As much as is allowed; what is lost all the same is told.
+        // As much as is allowed; events that are lost all the same are reported as such.
         let _ = socket.set_rx_buf_sz(QUEUE as i32);
         socket.set_non_blocking(true).map_err(failed("make a netlink socket non-blocking"))?;
         socket.add_membership(group).map_err(failed("listen to the path manager's events"))?;

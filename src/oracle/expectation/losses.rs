@@ -1,7 +1,7 @@
 //! What the links of a case can take away, and how often in a row: the number that a retransmission timer backs off by.
 //!
 //! A carriage that one link lost never reaches the next, so the carriages lost in a row are the sum over all directions
-//! of all links that a packet, and the acknowledgement of it, cross. Each takes [`MAX_CARRIAGES`] at the most by chance.
+//! of all links that a packet, and the acknowledgement of it, cross. Each takes [`MAX_CARRIAGES`] at most by chance.
 //! All of them doing so to the same packet is possible on paper only: one of them is counted in full, the others with
 //! one carriage each, and what exceeds that is left to the healing of the links (see [`super::silence`]).
 

@@ -168,7 +168,7 @@ fn rests(chunks: &Chunks) -> impl Iterator<Item = Duration> {
     chunks.pauses.iter().map(|pause| pause.lasts).chain(burst)
 }
 
-/// A duration of so many seconds; absurd ones end at about 30 years.
+/// A duration of this many seconds; absurd ones end at about 30 years.
 pub fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds.clamp(0.0, 1e9))
 }

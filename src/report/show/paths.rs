@@ -1,4 +1,4 @@
-//! Several paths, drawn in text, and what path managers are told, in words:
+//! Several paths, drawn in text, and the configuration of path managers, in words:
 //!
 //! ```text
 //!   ns1  client, MPTCP
@@ -29,7 +29,7 @@ fn line(case: &Case, id: LinkId) -> String {
     format!("   ├{sign} {id} {sign}  {}", on_link(case, id).join(", ")).trim_end().to_owned() + "\n"
 }
 
-/// What a path manager is told.
+/// The configuration of a path manager.
 pub fn path_manager(pm: &PathManager) -> Option<String> {
     let mut said = Vec::new();
     said.extend(pm.userspace.then(|| "in user space".to_owned()));

@@ -119,7 +119,7 @@ pub fn io(io: Io) -> Option<String> {
     (!all.is_empty()).then(|| all.join(", "))
 }
 
-/// Socket options, where there are any: `SO_SNDBUF 4608, TCP_NODELAY`.
+/// Socket options, if there are any: `SO_SNDBUF 4608, TCP_NODELAY`.
 pub fn options(options: &SocketOptions) -> Option<String> {
     let SocketOptions { sndbuf, rcvbuf, sndbuf_late, rcvbuf_late, nodelay, cork, .. } = options;
     let SocketOptions { notsent_lowat, rcvlowat, maxseg, congestion, fastopen, extra, .. } = options;
@@ -144,7 +144,7 @@ pub fn options(options: &SocketOptions) -> Option<String> {
     (!all.is_empty()).then(|| all.join(", "))
 }
 
-/// Options that change on the way, where there are any: `TCP_CORK 1 once 4 KiB are sent`.
+/// Options that change on the way, if there are any: `TCP_CORK 1 once 4 KiB are sent`.
 pub fn changes(changes: &[Change]) -> Option<String> {
     let each = |change: &Change| {
         let Change { at, of, option, value } = change;
@@ -153,7 +153,7 @@ pub fn changes(changes: &[Change]) -> Option<String> {
     (!changes.is_empty()).then(|| list(changes.iter().map(each)))
 }
 
-/// Offloads that are switched off, where there are any: `no tso, no gro`.
+/// Offloads that are switched off, if there are any: `no tso, no gro`.
 pub fn offloads(offloads: &Offloads) -> Option<String> {
     let all = [("tso", offloads.tso), ("gso", offloads.gso), ("gro", offloads.gro)];
     let off: Vec<String> = all.iter().filter(|(_, on)| !on).map(|(name, _)| format!("no {name}")).collect();

@@ -27,7 +27,7 @@ pub struct CommandEnd {
 }
 
 impl UmlWorld {
-    /// Runs a command in a guest with so many MiB of memory, without a limit. What it prints goes to `output` and `errors`
+    /// Runs a command in a guest with this many MiB of memory, without a limit. What it prints goes to `output` and `errors`
     /// while it runs.
     ///
     /// # Errors

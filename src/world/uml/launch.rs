@@ -68,9 +68,9 @@ pub(super) enum Ended {
     KernelComputed(Duration),
     /// Killed, after so much CPU time in which its guest's programs had their share.
     GuestComputed(Duration),
-    /// Killed, after having slept for so long.
+    /// Killed, after having slept for this long.
     Slept(Duration),
-    /// Killed, after having filled its console with so many bytes.
+    /// Killed, after having filled its console with this many bytes.
     Flooded(u64),
 }
 
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(memory(&case, false), MEMORY_LARGE);
     }
 
-    /// Looks once a second while the kernel and the programs get so many milliseconds each time.
+    /// Looks once a second while the kernel and the programs get this many milliseconds each time.
     fn watched(kernel: u64, programs: u64) -> (u64, Option<Ended>) {
         let (mut watch, begin) = (Watch::new(LIMIT), Instant::now());
         let end = (1..=100).find_map(|second| {

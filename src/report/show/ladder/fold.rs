@@ -29,7 +29,7 @@ pub enum Row<'a> {
     Rung(&'a Rung),
     /// Several packets, in words.
     Folded(String),
-    /// Nothing for so long.
+    /// Nothing for this long.
     Silence(Duration),
 }
 

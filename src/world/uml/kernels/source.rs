@@ -30,7 +30,7 @@ pub(super) fn find(given: Option<&Path>) -> Result<PathBuf, KernelError> {
 /// The newest linux-source tarball of this machine that a kernel can be built from.
 ///
 /// # Errors
-/// [`KernelError::Source`] where there is none, with ways to get one.
+/// [`KernelError::Source`] if there is none, with ways to get one.
 pub fn newest() -> Result<PathBuf, KernelError> {
     let entries = fs::read_dir(DEBIAN_FOLDER).into_iter().flatten().flatten();
     let newest = entries
