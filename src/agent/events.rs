@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use super::path_managers;
 use crate::case::{Case, Event, Happening, LinkId, Moment};
 use crate::copier::Progress;
 use crate::link::Relay;
@@ -89,7 +90,7 @@ impl Stage<'_> {
                         trouble.extend(note(self.set(&what, true)));
                         undo.push(Undo { at: now + lasts, what });
                     }
-                    None => trouble.extend(note(self.topology.happen(self.case, &what))),
+                    None => trouble.extend(note(path_managers::carry_out(self.case, self.topology, &what))),
                 }
             } else {
                 let moments = waiting.iter().filter_map(|(_, event)| match event.when {

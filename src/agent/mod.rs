@@ -6,6 +6,7 @@
 
 mod capture;
 mod events;
+mod path_managers;
 mod run;
 mod settle;
 mod watch;

@@ -14,13 +14,14 @@ use super::capture::{self, Capturing, Recording};
 use super::evidence::Evidence;
 use super::protocol::Errand;
 use super::settle::{self, Left};
-use super::{events, watch};
+use super::{events, path_managers, watch};
 use crate::case::{Case, Host};
 use crate::copier::Progress;
 use crate::endpoint::plant::Plant;
 use crate::endpoint::{self, Rendezvous, endpoint_of};
 use crate::link::conduct::Conduct;
 use crate::link::{Carrier, Relay, RelayOptions, Wiring};
+use crate::net::path_manager::events::Heard;
 use crate::net::{NetError, counters, features};
 use crate::observation::{End, Happened, HostStory, LinkStory, Observation, SocketState, Story, Timings};
 use crate::oracle::Expectation;
@@ -194,7 +195,7 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
         for (events, progress) in events.iter().flat_map(|events| progress.iter().map(move |one| (events, one))) {
             progress.watched_by(events.thread().clone());
         }
-        let managing = dismissed.as_ref().map(|stop| scope.spawn(|| topology.manage_paths(case, stop.as_fd())));
+        let managing = dismissed.as_ref().map(|stop| scope.spawn(|| path_managers::run(case, topology, stop.as_fd())));
         let healing = RefCell::new(Vec::new());
         let (end, silence) = watch::watch(&ends, [&progress[0], &progress[1]], &expectation, || {
             relay.heal();
@@ -289,7 +290,13 @@ fn hosts(
             let stalled_sockets = stalled.remove(&host).unwrap_or_default();
             let left_sockets = left.sockets.remove(&host).unwrap_or_default();
             let lost_sockets = left.lost.remove(&host).unwrap_or_default();
-            let heard = topology.heard(host)?;
+            let heard = match topology.path_manager_events(host) {
+                Some(events) => {
+                    events.receive()?;
+                    events.heard()
+                }
+                None => Heard::default(),
+            };
             Ok((
                 host,
                 HostStory {

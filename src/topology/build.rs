@@ -1,19 +1,18 @@
 //! The network of a case, as its users see it.
 
 use std::collections::BTreeMap;
-use std::os::fd::BorrowedFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::paths::{self, PathManagers};
 use super::plan::Plan;
 use super::sites::Sites;
-use super::userspace::{self, Ears};
 use super::{Options, Side, drops, layout, netem};
 use crate::case::{Backend, Case, Direction, Happening, Host, LinkId};
 use crate::link::Wiring;
 use crate::net::namespace::{self, Namespace};
 use crate::net::netlink::{Netlink, Request};
-use crate::net::path_manager::events::Heard;
+use crate::net::path_manager::PathManager;
+use crate::net::path_manager::events::Events;
 use crate::net::{NetError, device, softnet, transparent};
 
 /// The network of a case. Dropping it, and what was opened in it, removes it.
@@ -31,7 +30,7 @@ pub struct Topology {
     links: &'static [LinkId],
     /// Those that the case configures or changes.
     path_managers: PathManagers,
-    ears: Ears,
+    path_manager_events: BTreeMap<Host, Events>,
 }
 
 impl Topology {
@@ -45,21 +44,14 @@ impl Topology {
         std::mem::take(&mut self.wirings)
     }
 
-    /// Does what an event asks of a path manager.
-    pub fn happen(&self, case: &Case, what: &Happening) -> Result<(), NetError> {
-        paths::happen(case, &self.path_managers, &self.ears, what)
+    /// The path manager of `host`, if the case configures it or changes it.
+    pub fn path_manager(&self, host: Host) -> Option<MutexGuard<'_, PathManager>> {
+        Some(self.path_managers.get(&host)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Runs the path managers of user space that the case has until `stop` can be read.
-    pub fn manage_paths(&self, case: &Case, stop: BorrowedFd<'_>) -> Result<(), NetError> {
-        userspace::manage(case, &self.namespaces, &self.path_managers, &self.ears, stop)
-    }
-
-    /// The path manager events of `host`, if it was listened to.
-    pub fn heard(&self, host: Host) -> Result<Heard, NetError> {
-        let Some(ear) = self.ears.get(&host) else { return Ok(Heard::default()) };
-        ear.receive()?;
-        Ok(ear.heard())
+    /// The path manager events of `host`, if there may be more than one subflow.
+    pub fn path_manager_events(&self, host: Host) -> Option<&Events> {
+        self.path_manager_events.get(&host)
     }
 
     /// Removes all endpoints from the path managers, and with them the sockets that they listen on.
@@ -144,10 +136,10 @@ pub fn build(case: &Case, options: &Options) -> Result<Topology, NetError> {
             let namespace = &namespaces[case.server.host.index()];
             namespace.run(|| transparent::divert(namespace.name(), target))??;
         }
-        let ears = userspace::listen(case, &namespaces)?;
+        let path_manager_events = paths::listen(case, &namespaces)?;
         let path_managers = paths::configure(case, &namespaces)?;
         let (fragile, links) = (fragile(case), case.topology.links());
-        Ok(Topology { namespaces, netlinks, wirings, softnet, fragile, links, path_managers, ears })
+        Ok(Topology { namespaces, netlinks, wirings, softnet, fragile, links, path_managers, path_manager_events })
     })
 }
 

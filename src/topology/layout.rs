@@ -30,7 +30,7 @@ impl Side {
     }
 
     /// The end of `link` at which `host` is.
-    pub(super) fn of(host: Host, link: LinkId) -> Side {
+    pub fn of(host: Host, link: LinkId) -> Side {
         if link.left() == host { Side::Left } else { Side::Right }
     }
 

@@ -28,7 +28,6 @@ mod paths;
 mod plan;
 mod settings;
 mod sites;
-mod userspace;
 
 #[cfg(test)]
 mod tests;
@@ -36,3 +35,4 @@ mod tests;
 pub use build::{Topology, Traffic, build};
 pub use layout::{Side, connect_target, device_name, listen_address, v4, v6};
 pub use options::{CarrierChoice, Options};
+pub use paths::{address_on, endpoint_in_kernel, is_v6};

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use nix::errno::Errno;
-
 use super::layout::{self, PREFIXES, Side};
-use super::userspace::{self, Ears};
-use crate::case::{self, Case, Family, Happening, Host, LinkId, PmEndpoint};
+use crate::case::{self, Case, Family, Host, LinkId, PmEndpoint};
 use crate::net::namespace::Namespace;
 use crate::net::netlink::Request;
+use crate::net::path_manager::events::Events;
 use crate::net::path_manager::{Endpoint, PathManager, flag};
 use crate::net::{NetError, address, device};
 
@@ -31,7 +29,7 @@ pub(super) fn configure(case: &Case, namespaces: &[Namespace]) -> Result<PathMan
                 manager.set_limits(pm.subflow_limit(), pm.accept_limit())?;
             }
             for endpoint in &pm.endpoints {
-                manager.add(&in_kernel(case, host, endpoint))?;
+                manager.add(&endpoint_in_kernel(case, host, endpoint))?;
             }
             Ok((host, Mutex::new(manager)))
         })
@@ -44,64 +42,18 @@ fn concerns(case: &Case, host: Host) -> bool {
     configured || case.events.iter().any(|event| event.what.host() == Some(host))
 }
 
-/// Does what an event asks of a path manager. What there is nothing to do for is done.
-pub(super) fn happen(case: &Case, managers: &PathManagers, ears: &Ears, what: &Happening) -> Result<(), NetError> {
-    let Some((host, manager)) = what.host().and_then(|host| Some((host, managers.get(&host)?))) else { return Ok(()) };
-    let mut manager = manager.lock().unwrap_or_else(PoisonError::into_inner);
-    let userspace = case.knobs(host).pm.userspace;
-    let mut heard = Vec::new();
-    if let Some(ear) = ears.get(&host) {
-        // A path manager in user space reads them itself.
-        if !userspace {
-            ear.receive()?;
-        }
-        heard = ear.heard().events;
+/// Listens to the kernel's path manager events at both ends, if there may be more than one subflow.
+pub(super) fn listen(case: &Case, namespaces: &[Namespace]) -> Result<BTreeMap<Host, Events>, NetError> {
+    let ends = [case.client.host, case.server.host];
+    let managed = ends.iter().any(|host| case.knobs(*host).pm.userspace);
+    if !case.is_mptcp() || (case.topology.paths() < 2 && !managed) {
+        return Ok(BTreeMap::new());
     }
-    if userspace::orphans(case, host, &heard, what) {
-        return Ok(());
-    }
-    if userspace {
-        return userspace::happen(case, host, &mut manager, &heard, what);
-    }
-    // The endpoint as the case or an event brought it about: its identifier tells the kernel which it is.
-    let known = || case.pm_endpoints(host).find(|endpoint| Some(endpoint.link) == what.link());
-    let result = match *what {
-        Happening::Add { endpoint, .. } => {
-            let wanted = in_kernel(case, host, &endpoint);
-            match manager.add(&wanted) {
-                // The kernel has one of its own for this address (implicit), whose place one without identifier takes.
-                Err(error) if error.errno() == Some(Errno::EINVAL) && endpoint.id.is_none() => {
-                    manager.add(&Endpoint { id: None, ..wanted })
-                }
-                other => other,
-            }
-        }
-        Happening::Remove { link, .. } => match known() {
-            Some(endpoint) => manager.remove(&in_kernel(case, host, &endpoint)),
-            None if case.topology.ways().first() == Some(&link) => {
-                manager.remove(&Endpoint { id: Some(0), ..in_kernel(case, host, &PmEndpoint::on(link)) })
-            }
-            None => Ok(()),
-        },
-        Happening::Flush { .. } => manager.flush(),
-        Happening::Backup { on, .. } => known().map_or(Ok(()), |endpoint| {
-            manager.set_flags(&in_kernel(case, host, &PmEndpoint { backup: on, ..endpoint }))
-        }),
-        Happening::Fullmesh { on, .. } => known().map_or(Ok(()), |endpoint| {
-            manager.set_flags(&in_kernel(case, host, &PmEndpoint { fullmesh: on, ..endpoint }))
-        }),
-        Happening::Destroy { .. } | Happening::Block { .. } | Happening::Down { .. } => Ok(()),
-    };
-    match result {
-        // It is there already, gone already, or of a kind that must not change.
-        Err(error) if matches!(error.errno(), Some(Errno::EBUSY | Errno::EEXIST | Errno::EINVAL | Errno::ENOENT)) => {
-            Ok(())
-        }
-        other => other,
-    }
+    let open = |host: Host| namespaces[host.index()].run(|| Events::listen(&host.to_string()))?;
+    ends.into_iter().map(|host| Ok((host, open(host)?))).collect()
 }
 
-/// Takes all endpoints from every path manager.
+/// Removes all endpoints from every path manager.
 pub(super) fn dismiss(managers: &PathManagers) -> Result<(), NetError> {
     managers.values().try_for_each(|manager| manager.lock().unwrap_or_else(PoisonError::into_inner).flush())
 }
@@ -130,7 +82,7 @@ pub(super) fn up(case: &Case, link: LinkId) -> Vec<Request> {
 }
 
 /// An endpoint of a case as the kernel gets it: with an identifier, by which it can be removed again.
-pub(super) fn in_kernel(case: &Case, host: Host, endpoint: &PmEndpoint) -> Endpoint {
+pub fn endpoint_in_kernel(case: &Case, host: Host, endpoint: &PmEndpoint) -> Endpoint {
     let PmEndpoint { link, signal, subflow, backup, fullmesh, laminar, other_family, port, .. } = *endpoint;
     let flags = [
         (signal, flag::SIGNAL),
@@ -160,12 +112,12 @@ fn link_number(link: LinkId) -> u8 {
 }
 
 /// Whether a connection is IPv6 on the wire.
-pub(super) fn is_v6(case: &Case) -> bool {
+pub fn is_v6(case: &Case) -> bool {
     case.family == Family::V6
 }
 
 /// An address at an end of a link.
-pub(super) fn address_on(link: LinkId, side: Side, v6: bool) -> IpAddr {
+pub fn address_on(link: LinkId, side: Side, v6: bool) -> IpAddr {
     if v6 { layout::v6(link, side).into() } else { layout::v4(link, side).into() }
 }
 

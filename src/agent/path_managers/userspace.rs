@@ -1,40 +1,22 @@
-//! The path manager in user space: it hears of connections from the kernel, and has it announce addresses, and make and end
-//! subflows. Hosts whose path manager is the kernel's own are only listened to.
+//! The path manager in user space: it hears of connections from the kernel, and has the kernel announce addresses, and make
+//! and close subflows.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::PoisonError;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::layout::Side;
-use super::paths::{PathManagers, address_on, in_kernel, is_v6};
 use crate::case::{Case, Family, Happening, Host, LinkId, PmEndpoint};
 use crate::net::NetError;
-use crate::net::namespace::Namespace;
 use crate::net::path_manager::events::Events;
 use crate::net::path_manager::{Endpoint, PathManager, flag};
 use crate::observation::{PmEvent, PmEventKind};
+use crate::topology::{Side, Topology, address_on, endpoint_in_kernel, is_v6};
 
-/// What is heard of the connections of hosts.
-pub(super) type Ears = BTreeMap<Host, Events>;
-
-/// Listens at both ends, where there is something to hear of more than one subflow.
-pub(super) fn listen(case: &Case, namespaces: &[Namespace]) -> Result<Ears, NetError> {
-    let ends = [case.client.host, case.server.host];
-    let managed = ends.iter().any(|host| case.knobs(*host).pm.userspace);
-    if !case.is_mptcp() || (case.topology.paths() < 2 && !managed) {
-        return Ok(Ears::new());
-    }
-    let ear = |host: Host| namespaces[host.index()].run(|| Events::listen(&host.to_string()))?;
-    ends.into_iter().map(|host| Ok((host, ear(host)?))).collect()
-}
-
-/// A connection that lives, as far as was heard.
+/// A connection that is open, as far as events tell.
 #[derive(Debug, PartialEq)]
 struct Connection {
     token: u32,
@@ -42,27 +24,27 @@ struct Connection {
     subflows: Vec<(SocketAddr, SocketAddr)>,
 }
 
-/// The connections that live after these events.
+/// The connections that are open after these events.
 fn connections(heard: &[PmEvent]) -> Vec<Connection> {
-    let mut living: Vec<Connection> = Vec::new();
+    let mut open: Vec<Connection> = Vec::new();
     for event in heard {
-        let place = living.iter().position(|connection| connection.token == event.token);
+        let place = open.iter().position(|connection| connection.token == event.token);
         let ends = event.local.zip(event.remote);
         match (event.kind, place) {
             (PmEventKind::Established, None) => {
-                living.push(Connection { token: event.token, subflows: ends.into_iter().collect() });
+                open.push(Connection { token: event.token, subflows: ends.into_iter().collect() });
             }
-            (PmEventKind::SubflowEstablished, Some(place)) => living[place].subflows.extend(ends),
-            (PmEventKind::SubflowClosed, Some(place)) => living[place].subflows.retain(|each| Some(*each) != ends),
-            (PmEventKind::Closed, Some(place)) => drop(living.remove(place)),
+            (PmEventKind::SubflowEstablished, Some(place)) => open[place].subflows.extend(ends),
+            (PmEventKind::SubflowClosed, Some(place)) => open[place].subflows.retain(|each| Some(*each) != ends),
+            (PmEventKind::Closed, Some(place)) => drop(open.remove(place)),
             _ => {}
         }
     }
-    living
+    open
 }
 
-/// The addresses of `host` that an event has no more subflows from.
-fn retired(case: &Case, host: Host, what: &Happening) -> Vec<IpAddr> {
+/// The addresses of `host` from which there are to be no more subflows after an event.
+fn retired_addresses(case: &Case, host: Host, what: &Happening) -> Vec<IpAddr> {
     let links: Vec<LinkId> = match what {
         Happening::Remove { link, .. } | Happening::Destroy { link, .. } => vec![*link],
         Happening::Flush { .. } => case.pm_endpoints(host).map(|endpoint| endpoint.link).collect(),
@@ -76,17 +58,17 @@ fn own_addresses(host: Host, link: LinkId) -> [IpAddr; 2] {
     [false, true].map(|v6| address_on(link, Side::of(host, link), v6))
 }
 
-/// Whether an event would leave a connection of `host` without any subflow, one that only begins included.
-pub(super) fn orphans(case: &Case, host: Host, heard: &[PmEvent], what: &Happening) -> bool {
-    let gone = retired(case, host, what);
+/// Whether an event would leave a connection of `host` without any subflow, including one that is only just beginning.
+pub(super) fn leaves_no_subflow(case: &Case, host: Host, heard: &[PmEvent], what: &Happening) -> bool {
+    let gone = retired_addresses(case, host, what);
     let stays = |(local, _): &(SocketAddr, SocketAddr)| !gone.contains(&local.ip().to_canonical());
-    let living = connections(heard);
-    let begins = living.is_empty() && case.loses_its_first(what);
-    what.retires() && (begins || living.iter().any(|connection| !connection.subflows.iter().any(stays)))
+    let open = connections(heard);
+    let begins = open.is_empty() && case.loses_its_first(what);
+    what.retires() && (begins || open.iter().any(|connection| !connection.subflows.iter().any(stays)))
 }
 
 /// Does what an event asks of the path manager in user space of `host`, for each connection.
-pub(super) fn happen(
+pub(super) fn carry_out(
     case: &Case,
     host: Host,
     manager: &mut PathManager,
@@ -101,21 +83,21 @@ pub(super) fn happen(
         match *what {
             Happening::Add { endpoint, .. } => {
                 let Some((_, remote)) = subflows.first().copied() else { continue };
-                employ(case, host, manager, token, &endpoint, remote)?;
+                use_endpoint(case, host, manager, token, &endpoint, remote)?;
             }
             Happening::Remove { .. } | Happening::Flush { .. } | Happening::Destroy { .. } => {
                 if !matches!(what, Happening::Destroy { .. }) {
-                    for id in identifiers(case, host, what) {
-                        settle(manager.withdraw(token, id))?;
+                    for id in removed_ids(case, host, what) {
+                        unless_refused(manager.withdraw(token, id))?;
                     }
                 }
-                for (local, remote) in from(&retired(case, host, what)) {
-                    settle(manager.destroy(token, local, remote))?;
+                for (local, remote) in from(&retired_addresses(case, host, what)) {
+                    unless_refused(manager.destroy(token, local, remote))?;
                 }
             }
             Happening::Backup { link, on, .. } => {
                 for (local, remote) in from(&own_addresses(host, link)) {
-                    settle(manager.prioritize(token, local.ip(), remote, on))?;
+                    unless_refused(manager.prioritize(token, local.ip(), remote, on))?;
                 }
             }
             Happening::Fullmesh { .. } | Happening::Block { .. } | Happening::Down { .. } => {}
@@ -124,9 +106,9 @@ pub(super) fn happen(
     Ok(())
 }
 
-/// The identifiers of the addresses that an event takes back.
-fn identifiers(case: &Case, host: Host, what: &Happening) -> Vec<u8> {
-    let of = |endpoint: PmEndpoint| local(case, host, &endpoint).id.unwrap_or(0);
+/// The identifiers of the addresses that an event removes.
+fn removed_ids(case: &Case, host: Host, what: &Happening) -> Vec<u8> {
+    let of = |endpoint: PmEndpoint| endpoint_in_connection(case, host, &endpoint).id.unwrap_or(0);
     match *what {
         Happening::Flush { .. } => case.pm_endpoints(host).map(of).collect(),
         Happening::Remove { link, .. } => {
@@ -137,15 +119,15 @@ fn identifiers(case: &Case, host: Host, what: &Happening) -> Vec<u8> {
     }
 }
 
-/// An endpoint as a connection knows it: the address that the client's connection began with has the identifier 0.
-fn local(case: &Case, host: Host, endpoint: &PmEndpoint) -> Endpoint {
-    let known = in_kernel(case, host, endpoint);
+/// An endpoint as connections know it: the address that the client's connection began with has the identifier 0.
+fn endpoint_in_connection(case: &Case, host: Host, endpoint: &PmEndpoint) -> Endpoint {
+    let known = endpoint_in_kernel(case, host, endpoint);
     let begins = host == case.client.host && case.topology.ways().first() == Some(&endpoint.link);
     if begins { Endpoint { id: Some(0), ..known } } else { known }
 }
 
 /// Uses an endpoint for a connection to `remote`: announces it, or makes a subflow from it.
-fn employ(
+fn use_endpoint(
     case: &Case,
     host: Host,
     manager: &mut PathManager,
@@ -153,12 +135,12 @@ fn employ(
     endpoint: &PmEndpoint,
     remote: SocketAddr,
 ) -> Result<(), NetError> {
-    let known = local(case, host, endpoint);
+    let known = endpoint_in_connection(case, host, endpoint);
     let backup = known.flags & flag::BACKUP;
     if endpoint.signal {
-        settle(manager.announce(token, &Endpoint { flags: flag::SIGNAL | backup, ..known }))?;
+        unless_refused(manager.announce(token, &Endpoint { flags: flag::SIGNAL | backup, ..known }))?;
     }
-    // The client alone reaches a port that is listened on.
+    // Only the client can make subflows: nobody listens at the client.
     if endpoint.subflow && host == case.client.host && known.id != Some(0) {
         let to = if endpoint.other_family {
             let door = if endpoint.link.right() == case.server.host { endpoint.link } else { LinkId::Ns2Ns3 };
@@ -167,35 +149,35 @@ fn employ(
             remote.ip().to_canonical()
         };
         let remote = SocketAddr::new(to, remote.port());
-        settle(manager.create(token, &Endpoint { flags: flag::SUBFLOW | backup, ..known }, remote))?;
+        unless_refused(manager.create(token, &Endpoint { flags: flag::SUBFLOW | backup, ..known }, remote))?;
     }
     Ok(())
 }
 
-/// What the kernel refuses, since a connection has ended or its peer is out of reach, is no trouble.
-fn settle(result: Result<(), NetError>) -> Result<(), NetError> {
+/// The kernel may refuse because a connection has ended or its peer cannot be reached: that is no trouble.
+fn unless_refused(result: Result<(), NetError>) -> Result<(), NetError> {
     match result {
         Err(error) if matches!(error.errno(), Some(Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP)) => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Listens where the path manager in user space of a host announces an address with a port: who joins there needs somebody who
-/// does. The kernel's own path manager listens by itself.
-fn listeners(case: &Case, namespaces: &[Namespace]) -> Result<Vec<Socket>, NetError> {
+/// Listens on the ports that path managers in user space announce, so that the peer can join there. The kernel's own path
+/// manager listens by itself.
+fn listeners(case: &Case, topology: &Topology) -> Result<Vec<Socket>, NetError> {
     let ends = [case.client.host, case.server.host].into_iter().filter(|host| case.knobs(*host).pm.userspace);
     let ports = ends.flat_map(|host| case.pm_endpoints(host).map(move |endpoint| (host, endpoint)));
     let mut listeners = Vec::new();
     for (host, endpoint) in ports {
-        let known = in_kernel(case, host, &endpoint);
+        let known = endpoint_in_kernel(case, host, &endpoint);
         let Some(port) = known.port else { continue };
-        // Of the family of the connection's sockets, as the kernel does it.
+        // In the family of the connection's sockets, as the kernel does it.
         let address = match known.address {
             IpAddr::V4(v4) if case.family != Family::V4 => v4.to_ipv6_mapped().into(),
             address => address,
         };
         let at = SocketAddr::new(address, port);
-        match namespaces[host.index()].run(|| listener(at))? {
+        match topology.namespace(host).run(|| listener(at))? {
             Ok(listener) => listeners.push(listener),
             // The endpoint is added twice, or the server listens there.
             Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => {}
@@ -215,18 +197,13 @@ fn listener(at: SocketAddr) -> io::Result<Socket> {
 }
 
 /// Runs the path managers in user space until `stop` can be read.
-pub(super) fn manage(
-    case: &Case,
-    namespaces: &[Namespace],
-    managers: &PathManagers,
-    ears: &Ears,
-    stop: BorrowedFd<'_>,
-) -> Result<(), NetError> {
-    let _listeners = listeners(case, namespaces)?;
-    let ours: Vec<(Host, &Events)> =
-        ears.iter().filter(|(host, _)| case.knobs(**host).pm.userspace).map(|(host, ear)| (*host, ear)).collect();
+pub(super) fn run(case: &Case, topology: &Topology, stop: BorrowedFd<'_>) -> Result<(), NetError> {
+    let _listeners = listeners(case, topology)?;
+    let managed = case.topology.hosts().iter().filter(|host| case.knobs(**host).pm.userspace);
+    let sources: Vec<(Host, &Events)> =
+        managed.filter_map(|host| Some((*host, topology.path_manager_events(*host)?))).collect();
     let mut waiting: Vec<PollFd<'_>> =
-        ours.iter().map(|(_, ear)| PollFd::new(ear.as_fd(), PollFlags::POLLIN)).collect();
+        sources.iter().map(|(_, events)| PollFd::new(events.as_fd(), PollFlags::POLLIN)).collect();
     waiting.push(PollFd::new(stop, PollFlags::POLLIN));
     loop {
         match poll(&mut waiting, PollTimeout::NONE) {
@@ -236,10 +213,9 @@ pub(super) fn manage(
         if waiting.last().and_then(PollFd::any).unwrap_or(false) {
             return Ok(());
         }
-        for (host, ear) in &ours {
-            let Some(manager) = managers.get(host) else { continue };
-            for event in ear.receive()? {
-                let mut manager = manager.lock().unwrap_or_else(PoisonError::into_inner);
+        for (host, events) in &sources {
+            for event in events.receive()? {
+                let Some(mut manager) = topology.path_manager(*host) else { continue };
                 react(case, *host, &mut manager, &event)?;
             }
         }
@@ -251,9 +227,10 @@ fn react(case: &Case, host: Host, manager: &mut PathManager, event: &PmEvent) ->
     let Some(remote) = event.remote else { return Ok(()) };
     let pm = case.knobs(host).pm;
     match event.kind {
-        PmEventKind::Established => {
-            pm.endpoints.iter().try_for_each(|endpoint| employ(case, host, manager, event.token, endpoint, remote))
-        }
+        PmEventKind::Established => pm
+            .endpoints
+            .iter()
+            .try_for_each(|endpoint| use_endpoint(case, host, manager, event.token, endpoint, remote)),
         PmEventKind::Announced if pm.accept_limit() > 0 && host == case.client.host => {
             let peer = remote.ip().to_canonical();
             let ways = case.topology.ways().iter();
@@ -262,9 +239,13 @@ fn react(case: &Case, host: Host, manager: &mut PathManager, event: &PmEvent) ->
             };
             let other_family = peer.is_ipv6() != is_v6(case);
             let known = pm.endpoints.iter().copied().find(|endpoint| endpoint.link == link);
-            let near = local(case, host, &PmEndpoint { other_family, ..known.unwrap_or(PmEndpoint::on(link)) });
+            let near = endpoint_in_connection(
+                case,
+                host,
+                &PmEndpoint { other_family, ..known.unwrap_or(PmEndpoint::on(link)) },
+            );
             let remote = SocketAddr::new(peer, remote.port());
-            settle(manager.create(event.token, &Endpoint { flags: flag::SUBFLOW, ..near }, remote))
+            unless_refused(manager.create(event.token, &Endpoint { flags: flag::SUBFLOW, ..near }, remote))
         }
         _ => Ok(()),
     }
@@ -293,15 +274,18 @@ mod tests {
         let (first, second) = (event(PmEventKind::Established, "10.0.11.1"), "10.0.12.1");
         let remove = |link| Happening::Remove { host: Host::Ns1, link };
         let alone = [first.clone()];
-        assert!(orphans(&case, Host::Ns1, &alone, &remove(LinkId::Path1)));
-        assert!(!orphans(&case, Host::Ns1, &alone, &remove(LinkId::Path2)));
+        assert!(leaves_no_subflow(&case, Host::Ns1, &alone, &remove(LinkId::Path1)));
+        assert!(!leaves_no_subflow(&case, Host::Ns1, &alone, &remove(LinkId::Path2)));
         let joined = [first.clone(), event(PmEventKind::SubflowEstablished, second)];
-        assert!(!orphans(&case, Host::Ns1, &joined, &remove(LinkId::Path1)));
+        assert!(!leaves_no_subflow(&case, Host::Ns1, &joined, &remove(LinkId::Path1)));
         let [established, lost] = joined.clone();
         let left = [established, lost, event(PmEventKind::SubflowClosed, second)];
-        assert!(orphans(&case, Host::Ns1, &left, &remove(LinkId::Path1)));
+        assert!(leaves_no_subflow(&case, Host::Ns1, &left, &remove(LinkId::Path1)));
         let over = [first, event(PmEventKind::Closed, second)];
-        assert!(!orphans(&case, Host::Ns1, &over, &remove(LinkId::Path2)));
-        assert!(orphans(&case, Host::Ns1, &over, &remove(LinkId::Path1)), "the next one may be about to begin");
+        assert!(!leaves_no_subflow(&case, Host::Ns1, &over, &remove(LinkId::Path2)));
+        assert!(
+            leaves_no_subflow(&case, Host::Ns1, &over, &remove(LinkId::Path1)),
+            "the next one may be about to begin"
+        );
     }
 }
