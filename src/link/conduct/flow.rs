@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::options::Mptcp;
 use super::ranges::Ranges;
 use super::rest::Rest;
 use super::{Passing, Wrong};
@@ -199,7 +200,10 @@ impl Flow {
             return Ok(());
         }
         if flags.syn() {
-            self.rest.opens(*now);
+            // Linux takes no round trip from the handshake of a subflow that joins it (net/ipv4/tcp_minisocks.c, tcp_check_req).
+            if !(flags.ack() && matches!(options.mptcp, Some(Mptcp::Join { .. }))) {
+                self.rest.opens(*now);
+            }
             self.numbers[0] = Some(segment.sequence.wrapping_add(1));
             self.scales[0] = options.scale;
         }

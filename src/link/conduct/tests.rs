@@ -466,6 +466,24 @@ fn a_sender_does_not_rest_beyond_its_timer() {
 }
 
 #[test]
+fn the_handshake_of_a_join_is_no_round_trip_for_who_is_joined() {
+    let judged = |answer: &[u8], wait: u64| {
+        let mut scene = Scene::mptcp();
+        scene.send(Forward, second(sample::syn(0xffff_ffff)).options(&join(0)));
+        scene.send(Backward, second(sample::syn_ack(999, 0)).options(&[&SYN[..], answer].concat()));
+        scene.send(Forward, second(data(0, 0)));
+        scene.enters(Backward, second(sample::data(1000, 0, 100)).options(&dss(None, Some((0, 1, 100)), false)));
+        scene.now += wait * 1_000_000;
+        scene.send(Backward, second(ack(0)));
+        scene.looks()
+    };
+    let late = "nothing for longer than its timer lasts";
+    let joined = [30, 16, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!([judged(&[], 3100), judged(&joined, 6600)], [[late]; 2]);
+    assert_eq!(judged(&joined, 3100), [""; 0]);
+}
+
+#[test]
 fn what_comes_damaged_was_not_received() {
     let judged = |flip: Option<usize>| {
         let mut case = case();

@@ -125,7 +125,11 @@ fn unheard(run: &Run<'_>) -> Option<Verdict> {
             let host = run.seen.hosts.get(&run.endpoint(side.peer()).host);
             let removed = |event: &PmEvent| event.kind == PmEventKind::Removed;
             let hears = host.is_some_and(|host| host.pm_events_lost || host.pm_events.iter().any(removed));
-            (told > 0 && heard_there == 0 && !(heard == "RmAddr" && hears)).then(|| {
+            // The subflow by which it was told may be one that the peer has closed.
+            let closes = run.case.events.iter().any(|event| {
+                event.what.retires() && event.what.host() == Some(run.endpoint(side.peer()).host)
+            });
+            (told > 0 && heard_there == 0 && !closes && !(heard == "RmAddr" && hears)).then(|| {
                 let looks = format!("{} never heard MPTcpExt.{heard}", side.peer().name());
                 Verdict::of(Kind::CounterBroken, &looks, format!("{looks}, which was sent {told} times"))
             })
@@ -218,6 +222,14 @@ mod tests {
         leaving.ending.leave = Some(Leave { by: Sender::Client, how: Manner::Linger, sent: 4 << 20, received: 0 });
         assert!(!judged(&leaving, 0, &[(Host::Ns1, "RmAddrTx")]).contains("never heard"));
         assert_eq!(judged(&told, 0, &[(Host::Ns1, "RmAddrTx"), (Host::Ns2, "RmAddr")]), "Pass");
+        let prio = |by| {
+            let mut both = case(Happening::Backup { host: Host::Ns1, link: LinkId::Path2, on: true }, joining());
+            let when = Moment::Client(900);
+            both.events.push(Event { when, what: Happening::Destroy { host: by, link: LinkId::Path2 } });
+            judged(&both, 0, &[(Host::Ns1, "MPPrioTx")])
+        };
+        let unheard = "CounterBroken: server never heard MPTcpExt.MPPrioRx";
+        assert_eq!([prio(Host::Ns1), prio(Host::Ns2)], [unheard, "Pass"], "it went by one that the server had closed");
         let announced = case(remove, PmEndpoint { signal: true, ..PmEndpoint::on(LinkId::Path2) });
         let announced = Case { events: Vec::new(), ..announced.clone() };
         let again = judged(&announced, 0, &[(Host::Ns2, "AddAddrTx")]);
