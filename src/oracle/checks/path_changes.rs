@@ -126,9 +126,11 @@ fn unheard(run: &Run<'_>) -> Option<Verdict> {
             let removed = |event: &PmEvent| event.kind == PmEventKind::Removed;
             let hears = host.is_some_and(|host| host.pm_events_lost || host.pm_events.iter().any(removed));
             // The subflow by which it was told may be one that the peer has closed.
-            let closes = run.case.events.iter().any(|event| {
-                event.what.retires() && event.what.host() == Some(run.endpoint(side.peer()).host)
-            });
+            let closes = run
+                .case
+                .events
+                .iter()
+                .any(|event| event.what.retires() && event.what.host() == Some(run.endpoint(side.peer()).host));
             (told > 0 && heard_there == 0 && !closes && !(heard == "RmAddr" && hears)).then(|| {
                 let looks = format!("{} never heard MPTcpExt.{heard}", side.peer().name());
                 Verdict::of(Kind::CounterBroken, &looks, format!("{looks}, which was sent {told} times"))

@@ -7,7 +7,7 @@
 mod fallen_back;
 pub(super) mod receive_memory;
 
-use crate::case::Receiving;
+use crate::case::{Host, Receiving};
 use crate::observation::{Contradiction, SocketState};
 use crate::oracle::checks::leave;
 use crate::oracle::expectation::middlebox;
@@ -61,6 +61,8 @@ pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
         (stalled && receive_memory::shut_by_out_of_order(run), "window shrunk behind what is out of order"),
         (stalled && receive_memory::both_took_back(run), "both windows taken back"),
         (stalled && heeds_no_data_fin(run), "DATA_FIN that came with old data"),
+        (stalled && has_an_old_data_fin(run), "DATA_FIN of the connection before"),
+        (stalled && reset_its_last(run), "last subflow reset over a middlebox"),
         (stalled && leave::is_not_told(run), "data for a closed MPTCP socket"),
         (verdict.kind == Kind::Leak && leave::holds_unread(run), "data for a closed MPTCP socket"),
     ];
@@ -127,20 +129,47 @@ fn keeps_all_back(run: &Run<'_>) -> bool {
     run.story(side).sent > 0 && subflows.peek().is_some() && subflows.all(|(_, it)| detail(it, "bytes_sent") == 0)
 }
 
-/// Whether an end has taken all data that its peer has, old data among it, and does not heed the DATA_FIN behind it, which
-/// comes again and again.
+/// Whether an end does not heed a DATA_FIN, and old data came to it.
 fn heeds_no_data_fin(run: &Run<'_>) -> bool {
+    unheeding(run).any(|host| counts(run, host, "DuplicateData"))
+}
+
+/// Whether an end does not heed a DATA_FIN, and may still have one of its socket's connection before: by a subflow that the
+/// path managers ended, which closes in its own time.
+fn has_an_old_data_fin(run: &Run<'_>) -> bool {
+    let may_have = |host| {
+        let ended = counts(run, host, "RmSubflow") || counts(run, host, "RmAddr");
+        ended && !counts(run, host, "DuplicateData")
+    };
+    run.case.rounds.reuse && run.case.rounds.count > 1 && unheeding(run).any(may_have)
+}
+
+/// The hosts that have taken all data that their peer has, and do not heed the DATA_FIN behind it, which comes again and again.
+fn unheeding<'a>(run: &Run<'a>) -> impl Iterator<Item = Host> {
     let unacknowledged = |socket: &SocketState| {
         let ends = matches!(socket.state.as_str(), "FIN-WAIT-1" | "CLOSING" | "LAST-ACK");
         let last = detail(socket, "snd_una").wrapping_add(1) == detail(socket, "write_seq");
         (ends && last && detail(socket, "retransmits") > 1).then(|| detail(socket, "snd_una"))
     };
-    sockets(run, "mptcp").filter_map(|(_, socket)| unacknowledged(socket)).any(|end| {
-        sockets(run, "mptcp").any(|(host, peer)| {
-            let repeated = run.seen.hosts[&host].counters.get("MPTcpExt.DuplicateData");
-            peer.state != "LISTEN" && detail(peer, "rcv_nxt") == end && repeated.is_some_and(|times| *times > 0)
-        })
-    })
+    let ends: Vec<u64> = sockets(run, "mptcp").filter_map(|(_, socket)| unacknowledged(socket)).collect();
+    let waits = move |socket: &SocketState| socket.state != "LISTEN" && ends.contains(&detail(socket, "rcv_nxt"));
+    sockets(run, "mptcp").filter(move |(_, socket)| waits(socket)).map(|(host, _)| host)
+}
+
+fn counts(run: &Run<'_>, host: Host, name: &str) -> bool {
+    run.seen.hosts[&host].counters.get(&format!("MPTcpExt.{name}")).is_some_and(|times| *times > 0)
+}
+
+/// Whether an MPTCP socket waits that has reset its last subflow over what a middlebox did, where a fallback was no choice any
+/// more because others had joined.
+fn reset_its_last(run: &Run<'_>) -> bool {
+    let lonely = |host| {
+        let subflows = sockets(run, "tcp").any(|(of, it)| of == host && detail(it, "mptcp_subflow") == 1);
+        let joined = counts(run, host, "MPJoinAckRx") || counts(run, host, "MPJoinSynAckRx");
+        joined && counts(run, host, "MPRstTx") && !subflows
+    };
+    let waits = |socket: &SocketState| !matches!(socket.state.as_str(), "LISTEN" | "UNCONN");
+    meets_middlebox(run) && sockets(run, "mptcp").any(|(host, socket)| waits(socket) && lonely(host))
 }
 
 /// Whether a middlebox has made segments that go beyond their mappings, and the kernel has noticed once it had read one.
@@ -184,7 +213,7 @@ fn lacks_its_beginning(run: &Run<'_>) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use crate::case::{Action, Case, Host, Kept, LinkId, Merge, Pick, Protocol, Receiving, Rule, Syncookies};
+    use crate::case::{Action, Case, Host, Kept, LinkId, Merge, Pick, Protocol, Receiving, Rounds, Rule, Syncookies};
     use crate::observation::{Contradiction, End, MptcpState, SocketState};
     use crate::oracle::{healthy, judge};
     use crate::payload::{Damage, Mismatch};
@@ -309,28 +338,61 @@ mod tests {
         assert!(!looks(0, 0).contains("not a byte"), "{}", looks(0, 0));
     }
 
+    fn mptcp_socket(state: &str, details: &[(&str, u64)]) -> SocketState {
+        SocketState {
+            protocol: "mptcp".into(),
+            state: state.into(),
+            details: details.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+            ..SocketState::default()
+        }
+    }
+
     #[test]
     fn a_data_fin_is_unheeded_where_it_is_next_comes_again_and_old_data_came() {
-        let looks = |next: u64, again: u64, old: i64| {
+        let looks = |next: u64, again: u64, counter: &str, reuse: bool| {
             let mut case = Case::default();
             case.server.host = Host::Ns2;
+            case.rounds = Rounds { count: 2, reuse };
             let mut seen = healthy::observation(&case);
             seen.end = End::Stalled { idle: Default::default() };
-            let socket = |state: &str, details: &[(&str, u64)]| SocketState {
-                protocol: "mptcp".into(),
-                state: state.into(),
-                details: details.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
-                ..SocketState::default()
-            };
-            let ends = socket("FIN-WAIT-1", &[("snd_una", 9), ("write_seq", 10), ("retransmits", again)]);
+            let ends = mptcp_socket("FIN-WAIT-1", &[("snd_una", 9), ("write_seq", 10), ("retransmits", again)]);
             seen.hosts.entry(case.client.host).or_default().stalled_sockets = vec![ends];
             let peer = seen.hosts.entry(case.server.host).or_default();
-            peer.stalled_sockets = vec![socket("ESTAB", &[("rcv_nxt", next)])];
-            peer.counters.insert("MPTcpExt.DuplicateData".into(), old);
-            judge(&case, &seen).signature.contains("DATA_FIN that came with old data")
+            peer.stalled_sockets = vec![mptcp_socket("ESTAB", &[("rcv_nxt", next)])];
+            peer.counters.insert(format!("MPTcpExt.{counter}"), 1);
+            let signature = judge(&case, &seen).signature;
+            ["DATA_FIN that came with old data", "DATA_FIN of the connection before"].map(|it| signature.contains(it))
         };
-        assert!(looks(9, 2, 1));
-        assert_eq!([looks(8, 2, 1), looks(9, 1, 1), looks(9, 2, 0)], [false; 3]);
+        assert_eq!(looks(9, 2, "DuplicateData", false), [true, false]);
+        assert_eq!([looks(8, 2, "DuplicateData", false), looks(9, 1, "DuplicateData", false)], [[false; 2]; 2]);
+        assert_eq!(looks(9, 2, "RmSubflow", true), [false, true]);
+        let others = [looks(9, 2, "RmSubflow", false), looks(9, 2, "OFOQueue", true), looks(8, 2, "RmSubflow", true)];
+        assert_eq!(others, [[false; 2]; 3]);
+    }
+
+    #[test]
+    fn a_last_subflow_that_was_reset_is_told_where_a_middlebox_may_be_the_reason() {
+        let looks = |altered: bool, left: bool, counters: &[&str]| {
+            let mut case = Case::default();
+            case.server.host = Host::Ns2;
+            (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+            if altered {
+                let rule = Rule::once(Pick::Data(0), Action::Alter(9));
+                case.links.entry(LinkId::Ns1Ns2).or_default().backward.rules = vec![rule];
+            }
+            let mut seen = healthy::observation(&case);
+            seen.end = End::Stalled { idle: Default::default() };
+            let host = seen.hosts.entry(case.client.host).or_default();
+            counters.iter().for_each(|name| _ = host.counters.insert(format!("MPTcpExt.{name}"), 1));
+            let subflow = SocketState { protocol: "tcp".into(), ..mptcp_socket("ESTAB", &[("mptcp_subflow", 1)]) };
+            host.stalled_sockets = vec![mptcp_socket("FIN-WAIT-2", &[])];
+            host.stalled_sockets.extend(left.then_some(subflow));
+            judge(&case, &seen).signature.contains("last subflow reset")
+        };
+        assert!(looks(true, false, &["MPJoinSynAckRx", "MPRstTx"]));
+        let joined = &["MPJoinSynAckRx", "MPRstTx"];
+        assert_eq!([looks(false, false, joined), looks(true, true, joined)], [false; 2]);
+        assert_eq!([looks(true, false, &joined[..1]), looks(true, false, &joined[1..])], [false; 2]);
     }
 
     #[test]
