@@ -18,7 +18,10 @@ fn endpoint(run: &Run<'_>, side: Sender) -> Option<Verdict> {
     if altered {
         return None;
     }
-    if rounds > 1 && story.rounds < rounds {
+    // Nor after a server has left before its client's connect() returned.
+    let is_left = run.story(Sender::Server).left;
+    let in_connect = run.story(Sender::Client).error.as_ref().is_some_and(|error| error.call == "connect");
+    if rounds > 1 && story.rounds < rounds && !(is_left && in_connect) {
         let what = format!("the {name} came to the end of {} of {rounds} connections", story.rounds);
         return Some(Verdict::of(Kind::Reset, &format!("{name} did not come to its last connection"), what));
     }
@@ -41,10 +44,10 @@ fn endpoint(run: &Run<'_>, side: Sender) -> Option<Verdict> {
 
 #[cfg(test)]
 mod tests {
-    use crate::case::{Action, Case, Host, LinkId, Pick, Rounds, Rule};
-    use crate::observation::Story;
+    use crate::case::{Action, Case, Host, Leave, LinkId, Manner, Pick, Rounds, Rule};
+    use crate::observation::{CallError, Story};
     use crate::oracle::{healthy, judge};
-    use crate::payload::{Damage, Mismatch};
+    use crate::payload::{Damage, Mismatch, Sender};
 
     fn judged(change: impl FnOnce(&mut Story)) -> String {
         let mut case = Case::default();
@@ -67,6 +70,23 @@ mod tests {
         seen.server.mismatch =
             Some(Mismatch { kind, offset: 7, length: 1, expected: 100, received: 100, hex: String::new() });
         assert_eq!(judge(&case, &seen).signature, "Pass");
+    }
+
+    #[test]
+    fn a_server_that_leaves_before_its_client_knows_it_connected_ends_the_rounds() {
+        let judged = |call: &str, left| {
+            let leave = Leave { by: Sender::Server, how: Manner::Linger, sent: 0, received: 0 };
+            let mut case = Case { rounds: Rounds { count: 2, reuse: false }, ..Case::default() };
+            case.ending.leave = Some(leave);
+            let mut seen = healthy::observation(&case);
+            (seen.server.left, seen.server.shut_down) = (left, false);
+            (seen.client.rounds, seen.client.end_of_stream) = (1, false);
+            seen.client.error = Some(CallError { call: call.into(), errno: "ECONNRESET".into(), sent: 0, received: 0 });
+            judge(&case, &seen).signature
+        };
+        assert_eq!(judged("connect", true), "Pass");
+        assert_eq!(judged("recv", true), "Reset: client did not come to its last connection");
+        assert_ne!(judged("connect", false), "Pass");
     }
 
     #[test]
