@@ -144,7 +144,7 @@ fn a_killed_campaign_takes_its_agents_along() {
 }
 
 #[test]
-fn the_cases_of_a_killed_campaign_are_kept_and_told_by_the_next() {
+fn the_cases_of_a_killed_campaign_are_kept_and_reported_by_the_next() {
     let campaign = Campaign::start(&["run", "--for", "10m"]);
     campaign.until_busy();
     kill(campaign.pid(), Signal::SIGKILL).expect("it can be killed");
@@ -160,7 +160,7 @@ fn the_cases_of_a_killed_campaign_are_kept_and_told_by_the_next() {
 }
 
 #[test]
-fn a_killed_agent_is_told_and_the_campaign_goes_on() {
+fn a_killed_agent_is_reported_and_the_campaign_goes_on() {
     let campaign = Campaign::start(&[&["run", "--cases", "200", "--jobs", "4"], &CALM[..]].concat());
     let trouble = campaign.folder.path().join("findings/trouble");
     campaign.until_busy();

@@ -77,7 +77,7 @@ fn it_serves_itself_in_every_mode() {
 }
 
 #[test]
-fn usage_is_told_on_standard_error_with_exit_code_1() {
+fn usage_goes_to_standard_error_with_exit_code_1() {
     for line in ["", "-h", "-m river 127.0.0.1", "one two"] {
         let output = call(line, b"");
         assert_eq!((code(&output), output.stdout.len()), (Some(1), 0), "{line}: {output:?}");
@@ -150,7 +150,7 @@ fn an_unknown_name_is_fatal() {
 }
 
 #[test]
-fn the_seed_is_told_before_anything_else_as_a_comment() {
+fn the_seed_comes_first_as_a_comment() {
     let output = call(&format!("-s TCP --seed 7 -p {} 127.0.0.1", free_port()), b"");
     assert!(said(&output).starts_with("# seed 0x0000000000000007\n"), "{}", said(&output));
 }

@@ -64,7 +64,7 @@ fn bad_flags_are_usage_errors() {
 }
 
 #[test]
-fn without_user_namespaces_the_way_out_is_told() {
+fn without_user_namespaces_the_error_says_how_to_get_them() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     // No further user namespace may be made, and no capability is left to do without one.
     let script = format!(
@@ -77,7 +77,7 @@ fn without_user_namespaces_the_way_out_is_told() {
 }
 
 #[test]
-fn a_full_disk_is_told_and_nothing_half_written_is_left() {
+fn a_full_disk_is_reported_and_nothing_half_written_is_left() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let script = format!(
         "mount -t tmpfs -o size=64k none .
@@ -96,7 +96,7 @@ fn a_full_disk_is_told_and_nothing_half_written_is_left() {
 }
 
 #[test]
-fn a_findings_folder_that_cannot_be_made_is_told() {
+fn a_findings_folder_that_cannot_be_created_is_reported() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("findings"), "a file").expect("the file can be written");
     let (code, out, err) = common::run(&["run", "--cases", "1"], folder.path());

@@ -67,7 +67,7 @@ fn every_way_to_send_and_receive_works_over_tcp_and_mptcp() {
 }
 
 #[test]
-fn who_leaves_with_bytes_unread_resets_tcp_and_fastcloses_mptcp() {
+fn leaving_with_bytes_unread_resets_tcp_and_fastcloses_mptcp() {
     for protocol in BOTH {
         for by in [Sender::Client, Sender::Server] {
             let mut case = case(protocol, protocol, 300_000);
@@ -207,7 +207,7 @@ fn a_smaller_segment_means_more_of_them() {
 }
 
 #[test]
-fn who_waits_for_many_bytes_is_woken_less_often() {
+fn a_reader_that_waits_for_many_bytes_is_woken_less_often() {
     for protocol in BOTH {
         let reads = |lowest: Option<u32>| {
             let mut case = case(protocol, protocol, 0);
@@ -277,7 +277,7 @@ fn small_writes_leave_at_once_or_wait_for_an_answer_or_for_a_full_segment() {
 }
 
 #[test]
-fn who_may_leave_little_unsent_writes_in_small_pieces() {
+fn a_limit_on_unsent_bytes_makes_writes_small() {
     let with = |lowest| {
         let mut case = case(Protocol::Mptcp, Protocol::Mptcp, 0);
         case.client.payload = 200_000;
@@ -293,7 +293,7 @@ fn who_may_leave_little_unsent_writes_in_small_pieces() {
 }
 
 #[test]
-fn the_mark_of_a_socket_is_that_of_its_subflows() {
+fn subflows_have_the_mark_of_their_socket() {
     let mut case = Case { topology: Topology::Parallel(2), ..case(Protocol::Mptcp, Protocol::Mptcp, 0) };
     case.client.payload = 400_000;
     case.client.options.extra = [(SocketOption::SoMark, 7)].into();

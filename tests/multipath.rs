@@ -211,7 +211,7 @@ fn a_path_that_loses_its_mappings_or_its_joins_leaves_the_connection_alone() {
 }
 
 #[test]
-fn who_leaves_two_paths_with_bytes_unread_resets_both() {
+fn leaving_two_paths_with_bytes_unread_resets_both() {
     let mut case = two_paths(Topology::Parallel(2), joining());
     case.ending.leave = Some(Leave { by: Sender::Server, how: Manner::Unread, sent: 0, received: PAYLOAD / 2 });
     common::passes_everywhere(&case, |seen| {
@@ -238,7 +238,7 @@ fn told(seen: &Observation, host: Host) -> Vec<PmEventKind> {
 }
 
 #[test]
-fn the_kernel_tells_of_connections_and_subflows() {
+fn the_kernel_reports_connections_and_subflows() {
     use PmEventKind::{Closed, Created, Established, SubflowEstablished};
     common::passes_everywhere(&two_paths(Topology::Parallel(2), joining()), |seen| {
         for host in [Host::Ns1, Host::Ns2] {

@@ -132,7 +132,7 @@ fn a_writer_that_forgets_to_shut_down_is_a_stall() {
 }
 
 #[test]
-fn data_of_the_other_direction_is_told_from_garbage() {
+fn data_of_the_other_direction_differs_from_garbage() {
     in_virtual_time("leak-direction", |found| {
         found.is_called("other direction").without_links().sends(16, 64);
     });
@@ -146,7 +146,7 @@ fn an_eagain_taken_for_the_end_is_a_truncation() {
 }
 
 #[test]
-fn a_page_taken_back_too_early_is_met_by_those_who_send_from_a_file() {
+fn a_page_taken_back_too_early_shows_when_sending_from_a_file() {
     in_virtual_time("reuse-early", |found| {
         found.is_called("Corrupt").without_links();
         let ends = [&found.case.client, &found.case.server];
@@ -155,7 +155,7 @@ fn a_page_taken_back_too_early_is_met_by_those_who_send_from_a_file() {
 }
 
 #[test]
-fn a_byte_lost_between_socket_and_pipe_is_met_by_those_who_splice() {
+fn a_byte_lost_between_socket_and_pipe_shows_when_splicing() {
     in_virtual_time("splice-tear", |found| {
         found.without_links().sends(4097, 65536);
         let ends = [&found.case.client, &found.case.server];
@@ -164,7 +164,7 @@ fn a_byte_lost_between_socket_and_pipe_is_met_by_those_who_splice() {
 }
 
 #[test]
-fn a_peek_that_repeats_itself_is_met_by_those_who_peek() {
+fn a_peek_that_repeats_itself_shows_when_peeking() {
     in_virtual_time("peek-repeats", |found| {
         found.is_called("Corrupt").without_links().sends(101, 200);
         let peeks = [Receiving::SaveWithPeek, Receiving::SaveAfterPeek];

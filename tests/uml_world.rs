@@ -142,7 +142,7 @@ fn a_program_of_the_guest_that_computes_for_ever_is_not_the_kernels_fault() {
 }
 
 #[test]
-fn an_init_that_is_none_is_told_with_its_console() {
+fn a_program_that_is_no_init_is_reported_with_its_console() {
     let Some(kernel) = common::kernel() else { return };
     let options = UmlOptions { agent: Some("/bin/false".into()), ..UmlOptions::default() };
     let world = UmlWorld::with(kernel, options).expect("a world");

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -15,7 +16,7 @@ use super::evidence::Evidence;
 use super::protocol::Errand;
 use super::settle::{self, Left};
 use super::{events, path_managers, watch};
-use crate::case::{Case, Host};
+use crate::case::{Case, Host, LinkId};
 use crate::copier::Progress;
 use crate::endpoint::plant::Plant;
 use crate::endpoint::{self, Rendezvous, endpoint_of};
@@ -71,11 +72,7 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     let start = Instant::now();
     let mut topology = topology::build(case, &topology::Options { capture: errand.capture, carrier: errand.carrier })
         .map_err(unable_or_trouble)?;
-    let how = RelayOptions { batches: super::init::is_guest(), sabotage: errand.plant == Some(Plant::TwoLosses) };
-    let wirings = topology.take_wirings();
-    let carried = |wiring: &Wiring| (!matches!(wiring.carrier, Carrier::Veth { .. })).then_some(wiring.id);
-    let conduct = Conduct::of(case, &wirings.iter().filter_map(carried).collect::<Vec<_>>(), super::init::is_guest());
-    let relay = Relay::start_with(case.seed, wirings, conduct, how).map_err(trouble("start the links"))?;
+    let relay = start_links(errand, topology.take_wirings())?;
     let capturing = if errand.capture_hosts { capture::start(case, &topology)? } else { Vec::new() };
     let in_use = settle::in_use_at_rest(&topology, case)?;
     let built = Instant::now();
@@ -126,6 +123,16 @@ pub(super) fn run(errand: &Errand) -> Result<(Observation, Evidence), RunError> 
     Ok((observation, Evidence { links, recordings }))
 }
 
+/// Starts the links, and the check of what hosts send into those that go through user space.
+fn start_links(errand: &Errand, wirings: Vec<Wiring>) -> Result<Relay, RunError> {
+    let exact = super::init::is_guest();
+    let options = RelayOptions { batches: exact, sabotage: errand.plant == Some(Plant::TwoLosses) };
+    let in_user_space = |wiring: &Wiring| (!matches!(wiring.carrier, Carrier::Veth { .. })).then_some(wiring.id);
+    let seen: Vec<LinkId> = wirings.iter().filter_map(in_user_space).collect();
+    let conduct = Conduct::of(&errand.case, &seen, exact);
+    Relay::start_with(errand.case.seed, wirings, conduct, options).map_err(trouble("start the links"))
+}
+
 /// What a link did, with what its devices counted.
 fn with_bytes(story: &LinkStory, bytes: Option<&[u64; 2]>) -> LinkStory {
     LinkStory { bytes: bytes.copied().unwrap_or_default(), ..story.clone() }
@@ -164,17 +171,25 @@ struct Transfer {
     events: Vec<Happened>,
 }
 
-/// Runs both endpoints to their end, or stops them.
+fn event_fd_failed(errno: Errno) -> RunError {
+    RunError::Trouble(format!("eventfd: {errno}"))
+}
+
+/// A descriptor by which one thread tells others to stop.
+fn stop_signal() -> Result<EventFd, RunError> {
+    EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(event_fd_failed)
+}
+
+/// Runs both endpoints to their end, or stops them. Beside them run the events of the case, and its path managers in user
+/// space, if it has any.
 fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Transfer, RunError> {
     let case = &errand.case;
     let expectation = Expectation::of(case);
-    let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-        .map_err(|errno| RunError::Trouble(format!("eventfd: {errno}")))?;
+    let stop = stop_signal()?;
     let managed = case.hosts.values().any(|knobs| knobs.pm.userspace);
-    let dismissed = managed.then(|| EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)).transpose();
-    let dismissed = dismissed.map_err(|errno| RunError::Trouble(format!("eventfd: {errno}")))?;
+    let stop_managing = managed.then(stop_signal).transpose()?;
     let progress = [Progress::default(), Progress::default()];
-    let ends = watch::Ends::new().map_err(|errno| RunError::Trouble(format!("eventfd: {errno}")))?;
+    let ends = watch::Ends::new().map_err(event_fd_failed)?;
     let (for_client, for_server) = Rendezvous::pair();
     let switch = events::Switch::default();
     events::downs(case).into_iter().for_each(|link| relay.may_go_down(link));
@@ -186,7 +201,6 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
         };
         let server = spawn(payload::Sender::Server, &progress[1], for_server);
         let client = spawn(payload::Sender::Client, &progress[0], for_client);
-        // Most cases have none.
         let events = (!case.events.is_empty()).then(|| {
             scope.spawn(|| {
                 events::Stage { case, topology, relay, progress: [&progress[0], &progress[1]], switch: &switch }.run()
@@ -195,7 +209,8 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
         for (events, progress) in events.iter().flat_map(|events| progress.iter().map(move |one| (events, one))) {
             progress.watched_by(events.thread().clone());
         }
-        let managing = dismissed.as_ref().map(|stop| scope.spawn(|| path_managers::run(case, topology, stop.as_fd())));
+        let managing =
+            stop_managing.as_ref().map(|stop| scope.spawn(|| path_managers::run(case, topology, stop.as_fd())));
         let healing = RefCell::new(Vec::new());
         let (end, silence) = watch::watch(&ends, [&progress[0], &progress[1]], &expectation, || {
             relay.heal();
@@ -211,7 +226,7 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
                 Ok(sockets) => stalled = sockets,
                 Err(error) => trouble.push(error.to_string()),
             }
-            stop.write(1).map_err(|errno| RunError::Trouble(format!("eventfd: {errno}")))?;
+            stop.write(1).map_err(event_fd_failed)?;
         }
         let panicked = |_| (Vec::new(), vec!["the events panicked".into()]);
         let (happened, failed) = events.map_or_else(Default::default, |events| {
@@ -219,27 +234,29 @@ fn transfer(errand: &Errand, topology: &Topology, relay: &Relay) -> Result<Trans
             events.join().unwrap_or_else(panicked)
         });
         trouble.extend(failed);
-        if let (Some(managing), Some(stop)) = (managing, &dismissed) {
-            stop.write(1).map_err(|errno| RunError::Trouble(format!("eventfd: {errno}")))?;
+        if let (Some(managing), Some(stop)) = (managing, &stop_managing) {
+            stop.write(1).map_err(event_fd_failed)?;
             match managing.join() {
                 Ok(result) => trouble.extend(result.err().map(|error| format!("path manager: {error}"))),
                 Err(_) => trouble.push("the path manager panicked".into()),
             }
         }
-        let mut story = |name: &str, thread: std::thread::ScopedJoinHandle<'_, Result<Story, String>>| {
-            let result = thread.join().unwrap_or_else(|_| Err("panicked".into()));
-            result.unwrap_or_else(|text| {
-                trouble.push(format!("the {name} {text}"));
-                Story::default()
-            })
-        };
-        let client = story("client", client);
-        let server = story("server", server);
+        let client = story("client", client, &mut trouble);
+        let server = story("server", server, &mut trouble);
         Ok(Transfer { end, client, server, stalled, trouble, silence, events: happened })
     })
 }
 
-/// The life of an endpoint's thread.
+/// The story of the endpoint that ran on this thread; an empty one, and trouble, if the thread failed.
+fn story(name: &str, thread: ScopedJoinHandle<'_, Result<Story, String>>, trouble: &mut Vec<String>) -> Story {
+    let result = thread.join().unwrap_or_else(|_| Err("panicked".into()));
+    result.unwrap_or_else(|text| {
+        trouble.push(format!("the {name} {text}"));
+        Story::default()
+    })
+}
+
+/// What the thread of an endpoint does.
 fn endpoint_thread(
     errand: &Errand,
     topology: &Topology,

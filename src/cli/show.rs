@@ -194,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn a_case_alone_is_told_without_evidence() {
+    fn a_case_alone_is_shown_without_evidence() {
         let folder = tempfile::tempdir().expect("tempdir");
         let text = text(&saved(folder.path())).expect("text");
         assert!(text.contains("sends nothing") && text.contains("no evidence beside it"), "{text}");
     }
 
     #[test]
-    fn the_folder_beside_a_case_is_told_with_its_verdict() {
+    fn the_folder_beside_a_case_is_shown_with_its_verdict() {
         let folder = tempfile::tempdir().expect("tempdir");
         let path = saved(folder.path());
         let evidence = folder.path().join("corrupt-1");

@@ -122,7 +122,7 @@ impl<'a> Waiter<'a> {
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::POLLIN, read);
         wanted.set(PollFlags::POLLOUT, write);
-        // poll tells of a hang-up even where nothing is wanted: then the socket stays out of it.
+        // poll reports a hang-up even if nothing is wanted; then the socket is left out.
         let found = match self.poll((!wanted.is_empty()).then_some((socket, wanted)), until) {
             Ok(found) => found,
             Err(event) => return event,

@@ -16,7 +16,7 @@ use crate::observation::Contradiction;
 /// The most contradictions that are noted.
 const NOTED: usize = 8;
 
-/// Receives a stream, call by call, in one way, and holds what the kernel says of it against what follows.
+/// Receives a stream, call by call, in one way, and compares what the kernel promises with what follows.
 #[derive(Debug)]
 pub struct Inlet {
     io: Io,
@@ -191,7 +191,7 @@ impl Inlet {
         Ok(length)
     }
 
-    /// Holds what came beside `length` bytes, of `asked` that there was room for, against what is known.
+    /// Checks what came beside `length` bytes, out of `asked` that there was room for.
     fn weigh(&mut self, said: &Said, length: usize, asked: usize) {
         if said.timestamp {
             self.count("SO_TIMESTAMPNS");
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peek_that_leaves_bytes_out_is_told_from_one_that_shows_others() {
+    fn a_peek_that_leaves_bytes_out_differs_from_one_that_shows_others() {
         let read: Vec<u8> = (10..30).collect();
         let peeked = |from: &[u8], behind: usize| [from, &read[behind..]].concat()[..16].to_vec();
         assert_eq!(left_out(&peeked(&[], 3), &read[..16]), Some(3));

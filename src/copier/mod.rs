@@ -1,10 +1,10 @@
 //! Copying: sending the bytes of one stream and reading another over one connected socket.
 //!
-//! [`Copier`] is the machine: it is told what happened ([`Event`]) and answers what to do next ([`Action`]). It holds no
-//! descriptor, reads no clock and draws nothing but from its plan's seed, so the endpoints, the property tests and the
-//! fuzz target drive one and the same machine. [`drive`] is the driver that feeds it from poll(2).
+//! [`Copier`] is the state machine: it takes what happened ([`Event`]) and answers what to do next ([`Action`]). It holds no
+//! descriptor, reads no clock and is random only by its plan's seed, so endpoints, property tests and the fuzz target all
+//! drive the same machine. [`drive`] is the driver that feeds it from poll(2).
 //!
-//! What the bytes are, and whether those that arrive are right, is not known here.
+//! This room does not know what the bytes are, or whether those that arrive are right.
 
 mod cut;
 mod drive;

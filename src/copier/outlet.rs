@@ -27,7 +27,7 @@ pub struct Outlet {
     way: Sending,
     source: Option<MappedFile>,
     pipe: Option<(OwnedFd, OwnedFd)>,
-    /// How many bytes are in the pipe, and have not come to the socket.
+    /// How many bytes are in the pipe and not yet in the socket.
     in_pipe: usize,
     sent: u64,
     calls: BTreeMap<&'static str, u64>,
@@ -177,6 +177,6 @@ impl Outlet {
 }
 
 fn send(socket: BorrowedFd<'_>, bytes: &[u8], flags: libc::c_int) -> io::Result<usize> {
-    // A peer that is gone is an error to tell of, not a signal to die from.
+    // A peer that is gone should be an error to report, not a signal to die from.
     SockRef::from(&socket).send_with_flags(bytes, libc::MSG_NOSIGNAL | flags)
 }

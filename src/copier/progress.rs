@@ -6,7 +6,7 @@ use std::thread::Thread;
 
 use super::{Copier, STATES};
 
-/// How far a copier is, for another thread to see. Each figure is true by itself; two of them may be a moment apart.
+/// How far a copier has got, for another thread to see. Each figure is right by itself; two of them may be a moment apart.
 #[derive(Debug)]
 pub struct Progress {
     sent: AtomicU64,

@@ -49,7 +49,7 @@ pub(super) fn run(
         if story.rounds <= round || round + 1 == rounds.count {
             return Ok(());
         }
-        // Whoever leaves does not wait for the other, which may not be done before it has seen that.
+        // An endpoint that leaves does not wait for the other, which may not finish before it has seen that.
         if story.left {
             kept = part(socket, rounds.reuse)?;
             next_round(refused, listening)?;
@@ -74,7 +74,7 @@ fn part(socket: Socket, reuse: bool) -> Result<Option<Socket>, Interruption> {
         return Ok(None);
     }
     disconnect(&socket).map_err(failed("disconnect"))?;
-    // What the old connection met and nobody was told of stays with the socket: the next connect must not take it for its own.
+    // An error of the old connection that nobody has read stays with the socket; the next connect must not take it for its own.
     socket.take_error().map_err(failed("getsockopt"))?;
     Ok(Some(socket))
 }

@@ -1,5 +1,5 @@
-//! What only some endpoints of some cases do: a way to move bytes, an option, an ending. A planted fault that errs there
-//! and nowhere else shows that campaigns get there, and that shrinking stays.
+//! Features that only some endpoints of some cases use: a way to send, an option, an ending. A fault planted in one of them
+//! shows that campaigns reach it, and that shrinking keeps it.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Leaving a connection before its time, and going on to the next one.
+//! Leaving a connection early, and going on to the next one.
 
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender};

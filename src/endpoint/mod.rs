@@ -2,7 +2,7 @@
 //! the bytes, and tell their [`Story`].
 //!
 //! An endpoint runs on a thread of its own that has entered its host's namespace. It judges nothing: an error ends its
-//! story and is written there. [`plant`] can make it lie, to test the tester.
+//! story and is recorded there. [`plant`] can make it err, to test the tester.
 
 mod client;
 mod leaving;
@@ -38,10 +38,10 @@ pub const PORT: u16 = 12000;
 /// How many bytes more than it expects an endpoint reads, and then stops: a kernel may send without an end.
 const SURPLUS: u64 = 1 << 20;
 
-/// The call that an endpoint names where it got no file in memory, or no pipe, to send from: that is the machine's trouble.
+/// The call that an endpoint names if it gets no memory file or no pipe to send from: a matter of the machine.
 pub const PAYLOAD_FILE: &str = "memfd_create or pipe2";
 
-/// What an endpoint has to do, and what it shares with those around it.
+/// What an endpoint has to do, and what it shares with the threads around it.
 #[derive(Debug)]
 pub struct Errand<'a> {
     /// The case.

@@ -39,7 +39,7 @@ pub(super) fn run(
     for round in 0..rounds {
         let Some(open) = &listener else { break };
         let socket = accept(errand, open)?;
-        // A join needs somebody who listens (net/ipv4/tcp_ipv4.c, tcp_v4_rcv finds no request socket without).
+        // A join needs a listener (net/ipv4/tcp_ipv4.c, tcp_v4_rcv finds no request socket without one).
         if round + 1 == rounds && errand.case.topology == Topology::Chain {
             listener = None;
         }

@@ -109,7 +109,7 @@ impl Wire {
         self.outlet.spoil(taken);
     }
 
-    /// Tells which calls there were, and where the kernel contradicted itself.
+    /// Adds to the story which calls there were, and where the kernel contradicted itself.
     pub(super) fn tell(&mut self, story: &mut Story) {
         self.outlet.collect(self.socket.as_fd());
         for (name, count) in self.outlet.calls().chain(self.inlet.calls()) {
@@ -189,7 +189,7 @@ pub(super) enum Awaited {
     Stop,
 }
 
-/// Waits until `socket` is ready for `events`, or has an error to tell, or `stop` is readable.
+/// Waits until `socket` is ready for `events`, or has an error, or `stop` is readable.
 pub(super) fn wait(socket: BorrowedFd<'_>, events: PollFlags, stop: BorrowedFd<'_>) -> io::Result<Awaited> {
     let mut fds = [PollFd::new(socket, events), PollFd::new(stop, PollFlags::POLLIN)];
     loop {

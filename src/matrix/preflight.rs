@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_told_from_a_request_and_from_another_answer() {
+    fn an_answer_differs_from_a_request_and_from_another_answer() {
         let echo = |id| IcmpEchoHeader { id, seq: 1 };
         let reply = |id| [&Icmpv6Header::new(Icmpv6Type::EchoReply(echo(id))).to_bytes()[..], WORDS].concat();
         let answer = Icmpv6Header::new(Icmpv6Type::EchoReply(echo(7))).to_bytes();

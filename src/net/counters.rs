@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_are_told_as_nstat_does() {
+    fn counters_are_printed_as_nstat_does() {
         let counters = Counters::from([("TcpExt.TCPTimeouts".to_owned(), 7), ("Tcp.InSegs".to_owned(), 12)]);
         let lines: Vec<String> =
             text(&counters).lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();

@@ -148,7 +148,7 @@ pub fn readiness(index: u32) -> RouteNetlinkMessage {
 
 /// Whether a device carries packets from now on.
 ///
-/// IFF_RUNNING does not tell: it is set while the operational state is still unknown. A veth is ready once the kernel's
+/// IFF_RUNNING is not enough: it is set while the operational state is still unknown. A veth is ready once the kernel's
 /// link watch has seen its carrier (IF_OPER_UP) and its first qdisc has replaced `noop`, which drops everything. A TAP
 /// device has its carrier from the start, so the link watch may never look at it: its state stays unknown.
 pub fn is_ready(answer: &RouteNetlinkMessage, carrier_from_start: bool) -> bool {

@@ -1,4 +1,4 @@
-//! What this machine can do: questions for `doctor`, which change nothing. An error says what is missing and the way out.
+//! What this machine can do: checks that change nothing. An error says what is missing and how to get it.
 
 use std::io;
 

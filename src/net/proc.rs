@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_told() {
+    fn a_missing_file_is_an_error() {
         assert_eq!(read("/proc/thread-self/nothing").unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -1,4 +1,4 @@
-//! JUnit XML: what continuous integration reads. One file, written whole once everything has been told.
+//! JUnit XML, for continuous integration: one file, written at the end.
 
 use std::io;
 use std::path::{Path, PathBuf};

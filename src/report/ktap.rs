@@ -11,8 +11,8 @@
 //! ok 3 case 2 seed 0x0000000000000014 # SKIP this kernel gives no socket of the case's protocol
 //! ```
 //!
-//! Where the number of tests is not known beforehand, the plan is the last line. A test that failed as it is known to is
-//! an `ok` with `XFAIL`, one that met trouble of our own a `not ok` with `ERROR`.
+//! If the number of tests is not known beforehand, the plan is the last line. A known failure is an `ok` with `XFAIL`, and
+//! trouble of our own a `not ok` with `ERROR`.
 
 use std::io::Write;
 
@@ -78,7 +78,7 @@ impl<W: Write> Ktap<W> {
     }
 
     fn line(&mut self, line: &str) {
-        // Where nobody reads there is nobody to tell; the exit code still says what happened.
+        // If nobody reads any more, the exit code still says what happened.
         let _ = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
     }
 }
@@ -92,7 +92,7 @@ fn one_line(text: &str) -> String {
     tame(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Tells a campaign, or a replay, in KTAP: each case is a test, and everything else a diagnostic.
+/// Reports a campaign, or a replay, in KTAP: each case is a test, and everything else a diagnostic.
 #[derive(Debug)]
 pub struct KtapReport<W: Write> {
     ktap: Ktap<W>,

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_losses_are_told() {
+    fn only_losses_are_reported() {
         let mut statistics = Stats64::default();
         statistics.rx_packets = 9;
         statistics.rx_otherhost_dropped = 2;

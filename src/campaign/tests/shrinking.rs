@@ -164,7 +164,7 @@ fn a_spent_budget_keeps_what_was_reached_and_says_so() {
 }
 
 #[test]
-fn every_step_is_in_the_file_before_it_is_told() {
+fn every_step_is_in_the_file_before_it_is_reported() {
     struct Reader(Vec<u64>);
     impl Report for Reader {
         fn event(&mut self, event: &Event) {

@@ -20,7 +20,7 @@ fn time_ends_the_drawing() {
 }
 
 #[test]
-fn an_interrupt_abandons_running_cases_and_tells_the_summary() {
+fn an_interrupt_abandons_running_cases_and_reports_the_summary() {
     let folder = tempfile::tempdir().unwrap();
     let world = FakeWorld::new(|_: &Case, run| if run < 10 { Does::Pass } else { Does::Hang });
     let campaign = campaign(folder.path(), 1000, world.clone());

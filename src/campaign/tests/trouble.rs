@@ -4,7 +4,7 @@ use crate::case::file;
 use crate::report::Stopped;
 
 #[test]
-fn a_lost_agent_is_told_its_case_kept_and_the_campaign_goes_on() {
+fn a_lost_agent_is_reported_its_case_kept_and_the_campaign_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let world = FakeWorld::new(|_: &Case, run| if run == 30 { Does::Lost } else { Does::Pass });
     let (summary, events) = run(&campaign(folder.path(), 200, world));
@@ -107,7 +107,7 @@ fn a_disk_that_fails_midway_ends_the_campaign_and_names_the_path() {
 }
 
 #[test]
-fn a_replay_tells_every_run_in_order() {
+fn a_replay_reports_every_run_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let world = FakeWorld::new(|case: &Case, run| {
         std::thread::sleep(Duration::from_micros(run % 3 * 500));

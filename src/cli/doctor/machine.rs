@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_open_files_are_told_with_the_limit_that_stands_in_the_way() {
+    fn few_open_files_are_reported_with_the_limit_in_the_way() {
         assert_eq!(open_files_of(1024, 4096).state, State::Good);
         assert!(open_files_of(256, 4096).fix.contains("ulimit"));
         assert!(open_files_of(256, 256).fix.contains("LimitNOFILE"));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_temporary_folder_that_is_gone_is_told() {
+    fn a_missing_temporary_folder_is_reported() {
         assert_eq!(temporary(Path::new("/nowhere/at/all")).state, State::Lacking);
     }
 

@@ -1,4 +1,4 @@
-//! An MPTCP connection as one of its hosts keeps it: what was mapped, acknowledged and ended (RFC 8684, section 3.3).
+//! An MPTCP connection as one of its hosts sees it: what was mapped, acknowledged and ended (RFC 8684 section 3.3).
 
 use sha2::{Digest, Sha256};
 
@@ -10,35 +10,35 @@ use crate::link::stage::Nanos;
 use crate::observation::Breach;
 use crate::payload::Payload;
 
-/// A DATA_ACK knows what a subflow has acknowledged so long ago, where nothing but the host makes it late.
+/// A DATA_ACK covers everything that a subflow acknowledged this long ago, if only the host itself can delay it.
 const LAG: Nanos = 150_000_000;
 
 /// A connection, seen from one host.
 #[derive(Debug, Default)]
 pub(super) struct Connection {
-    /// What follows from the key of the host, and of its peer.
+    /// What is derived from the key of the host, and of its peer.
     keys: [Option<Key>; 2],
-    /// Whether data comes, or goes, in ways that are not followed here: without a mapping, in a SYN, after a fallback.
+    /// Whether data arrives, or leaves, in ways that are not tracked here: without a mapping, in a SYN, after a fallback.
     blind: bool,
-    /// Behind the last byte that the host has sent.
+    /// The end of what the host has sent.
     sent: u64,
     fin: Option<u64>,
     acked: u64,
     /// Up to where it may send.
     edge: u64,
-    /// Where the window ends that was announced last: before the edge, where it was taken back.
+    /// The end of the window announced last: before the edge, if the window was taken back.
     window_end: u64,
     /// Whether it has, or had, several flows.
     pub shared: bool,
     came: Ranges,
     came_fin: Option<u64>,
-    /// What its subflows have acknowledged: it was passed on to the connection.
+    /// What its subflows have acknowledged, and so passed on to the connection.
     passed: Ranges,
     lag: Lag,
     stream: Option<Payload>,
 }
 
-/// What follows from a key (RFC 8684, section 3.1).
+/// What is derived from a key (RFC 8684 section 3.1).
 #[derive(Clone, Copy, Debug)]
 struct Key {
     token: u32,
@@ -56,7 +56,7 @@ impl Key {
 }
 
 impl Connection {
-    /// A connection that nothing was seen of. Only where time is `exact`, it is judged by it.
+    /// A connection of which nothing was seen yet. Delays are judged only if time is `exact`.
     pub fn new(exact: bool) -> Connection {
         Connection { lag: Lag::new(exact, LAG), ..Connection::default() }
     }
@@ -79,13 +79,13 @@ impl Connection {
         }
     }
 
-    /// Whether a token is that of the key of the host, or of its peer where the host is the one who asks to join.
+    /// Whether a token is that of the key of the host, or of its peer if the host is the one that joins.
     pub fn is(&self, token: u32, sent: bool) -> bool {
         self.keys[usize::from(sent)].is_some_and(|key| key.token == token)
     }
 
-    /// What a segment maps: where the first byte of its payload stands among the data, how much of that is mapped, and where
-    /// the data ends if it says so. `None` if that cannot be told.
+    /// What a segment maps: the place of its payload in the data, how much of the payload is mapped, and where the data ends,
+    /// if it says so. `None` if that is unknown.
     fn place(&mut self, flow: &Flow, passing: &Passing<'_>, own: bool) -> Result<Option<Place>, Wrong> {
         let length = passing.payload.len() as u64;
         let (key, around) = match own {
@@ -98,7 +98,7 @@ impl Connection {
         }
         let dss = match &passing.options.mptcp {
             Some(Mptcp::Dss(dss)) => *dss,
-            // It maps the first data, of which each segment carries it that was cut from there (RFC 8684, section 3.1).
+            // It maps the first data, and is repeated in each segment of it (RFC 8684 section 3.1).
             Some(Mptcp::Capable { maps, .. }) if length > 0 => {
                 let begin = flow.begin(passing.segment, own);
                 let mapped = u64::from(maps.unwrap_or_default());
@@ -160,7 +160,7 @@ impl Connection {
                 flow.opens(self.edge.saturating_sub(begin));
                 let skip = self.acked.saturating_sub(begin).min(length);
                 says(&mut self.stream, begin + skip, &passing.payload[skip as usize..], of)?;
-                // Data that waits in one of several flows to be sent again has opened that flow's window, unseen as yet.
+                // Data queued in one of several flows for a retransmission has opened that flow's window, before it is seen.
                 if is_beyond && !self.shared {
                     return Err((
                         "data beyond MPTCP's window",
@@ -224,7 +224,7 @@ impl Connection {
         if let Ok(Some(Place { begin, length, fin })) = self.place(flow, passing, false) {
             self.came.add(begin, begin + length);
             if let Some(at) = flow.begin(segment, false).filter(|_| length > 0) {
-                // What comes again may be another copy of what is acknowledged already.
+                // A retransmission may be another copy of data that is acknowledged already.
                 flow.unpassed.push([at, at + length, begin]);
             }
             self.came_fin = self.came_fin.or(fin);

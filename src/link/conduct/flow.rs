@@ -1,4 +1,4 @@
-//! One TCP flow as one of its hosts keeps it: what it sent, and what it was told.
+//! One TCP flow as one of its hosts sees it: what the host sent, and what it received.
 
 use std::net::SocketAddr;
 
@@ -15,11 +15,11 @@ use crate::payload::Payload;
 /// is 200 ms.
 const WELL: Nanos = 150_000_000;
 
-/// What is handed to a host at the same moment it takes one by one, and may answer the first before it knows the second.
+/// A host processes packets that arrive at the same moment one by one, and may answer the first before it knows the second.
 const MOMENT: Nanos = 1_000_000;
 
-/// An acknowledgement knows what came so long ago, where nobody else makes the host wait: none is delayed for more than 200 ms
-/// (TCP_DELACK_MAX).
+/// An acknowledgement covers everything that arrived this long ago, if nothing else makes the host wait: none is delayed for
+/// more than 200 ms (TCP_DELACK_MAX).
 const LAG: Nanos = 250_000_000;
 
 /// A flow, seen from one host.
@@ -27,15 +27,15 @@ const LAG: Nanos = 250_000_000;
 pub(super) struct Flow {
     pub local: SocketAddr,
     pub remote: SocketAddr,
-    /// The MPTCP connection that it is of.
+    /// The MPTCP connection that it belongs to.
     pub connection: Option<usize>,
     /// Whether it is that connection's first.
     pub first: bool,
     /// Whether one of the hosts has made it a backup from its beginning.
     pub backup: bool,
-    /// Whether an MP_PRIO was seen, which makes it one, or none.
+    /// Whether an MP_PRIO was seen, which makes it a backup, or no longer one.
     pub may_change: bool,
-    /// The only change of that was to a backup: when, and up to where data may have been given to this flow before.
+    /// If the only such change made it a backup: when, and up to where data may have been given to this flow before.
     pub retired: Option<(Nanos, u64)>,
     /// The identifier of the peer's address.
     pub remote_id: Option<u8>,
@@ -47,8 +47,8 @@ pub(super) struct Flow {
     pub reinjects: bool,
     /// Where in the data it stands.
     pub data: u64,
-    /// What of the data came in segments that this flow has not acknowledged yet: from where to where of the flow, and from where
-    /// of the data.
+    /// Mappings of received segments that this flow has not acknowledged yet: begin and end in the flow, and the place in the
+    /// data.
     pub unpassed: Vec<[u64; 3]>,
     /// The first sequence number of the host, and of its peer.
     numbers: [Option<u32>; 2],
@@ -56,12 +56,12 @@ pub(super) struct Flow {
     scales: [Option<u8>; 2],
     /// The peer's maximum segment size.
     mss: Option<u16>,
-    /// Behind the last byte that the host has sent.
+    /// The end of what the host has sent.
     pub sent: u64,
     fin: Option<u64>,
-    /// What it was told to have arrived.
+    /// What its peer has selectively acknowledged.
     acked: u64,
-    /// Since when nothing more was acknowledged, of what is under way.
+    /// Since when nothing more was acknowledged, while data is under way.
     waits_since: Nanos,
     was_late: bool,
     /// Since when packets have come that only an established connection sends.
@@ -152,7 +152,7 @@ impl Flow {
         u64::try_from(offset).ok()
     }
 
-    /// What the host was told to have arrived.
+    /// What the peer has selectively acknowledged to the host.
     pub fn acked(&self) -> u64 {
         self.acked
     }
@@ -168,18 +168,18 @@ impl Flow {
         self.established.is_some_and(|since| since < before)
     }
 
-    /// Whether the host has neither ended it nor seen it broken.
+    /// Whether the host has neither ended it nor seen a reset.
     pub fn is_kept(&self) -> bool {
         self.established.is_some() && self.fin.is_none() && !self.reset
     }
 
-    /// Whether a packet of the peer is the next one in order: none that comes late or twice.
+    /// Whether a packet of the peer is the next one in order, neither late nor a duplicate.
     pub fn is_next(&self, segment: &Segment<'_>) -> bool {
         let begin = self.begin(segment, false);
         begin.is_some() && begin == self.came.prefix()
     }
 
-    /// Whether its sender has rested for too long.
+    /// An error if its sender has been silent for too long.
     pub fn rests(&mut self, now: Nanos) -> Result<(), Wrong> {
         let judged = self.established.is_some() && !self.ends;
         let late = if judged { self.rest.is_too_long(now) } else { None };
@@ -284,7 +284,7 @@ impl Flow {
         }
     }
 
-    /// What a flow of plain TCP says is what its end has to say.
+    /// The bytes of a plain TCP flow are those of the endpoint's stream.
     pub fn says(&mut self, passing: &Passing<'_>, of: &Payload) -> Result<(), Wrong> {
         let Some(begin) = self.begin(passing.segment, true) else { return Ok(()) };
         // Probes of a window carry what is acknowledged already, or nothing of worth.
@@ -344,8 +344,8 @@ impl Flow {
         self.announced(segment).max(self.window.0)
     }
 
-    /// Linux lets a flow's window be no smaller than what is left of its connection's, and goes by that until the peer
-    /// announces another (net/mptcp/protocol.c, mptcp_check_allowed_size).
+    /// Linux treats a flow's window as at least as large as what is left of its connection's, until the peer announces
+    /// another one (net/mptcp/protocol.c, mptcp_check_allowed_size).
     pub fn opens(&mut self, window: u64) {
         self.window.0 = self.window.0.max(window);
     }
@@ -396,8 +396,8 @@ impl Lag {
     }
 }
 
-/// Whether the bytes from `begin` on are those of the stream, once it is known which one it is. As long as nothing agrees with
-/// any, something else is said, and not judged.
+/// Whether the bytes from `begin` on are those of the stream, once it is known which stream it is. As long as they match no
+/// stream, it is something else, which is not judged.
 pub(super) fn says(stream: &mut Option<Payload>, begin: u64, bytes: &[u8], of: &Payload) -> Result<(), Wrong> {
     if bytes.is_empty() {
         return Ok(());

@@ -1,9 +1,9 @@
-//! What the packets of a host say of its conduct: whether it keeps to the protocols, whatever becomes of the transfer.
+//! The conduct of a host, judged by its packets: whether it follows the protocols, whatever becomes of the transfer.
 //!
-//! A `Watch` stands at one endpoint's host, at the mouths of all links that lead to the other one. It sees what the host
-//! sends before anything is done to it, and what is handed to the host after everything was done. So a host is held to what it
-//! was told and nothing else: losses, delays and middleboxes excuse nothing, and explain nothing either. Each check
-//! errs on the lenient side where the host may know less, or more, than was seen.
+//! A `Watch` stands at one endpoint's host, where all links that lead to the other one begin. It sees the host's packets
+//! before anything is done to them, and packets for the host after everything was done to them. So a host is held to what
+//! it has received and nothing else; losses, delays and middleboxes on the way make no difference. Each check errs on the
+//! lenient side if the host may know less, or more, than was seen.
 //!
 //! Sources: RFC 9293 (TCP), RFC 7323 (window scale), RFC 2018 and 2883 (SACK), RFC 8684 (MPTCP).
 
@@ -28,14 +28,14 @@ use data::Connection;
 use flow::Flow;
 use options::{Mptcp, Options};
 
-/// How many breaches of one host are kept: the first ones tell.
+/// How many breaches of one host are kept: the first ones matter.
 const KEPT: usize = 8;
 
 /// The conduct of both endpoints' hosts.
 #[derive(Debug, Default)]
 pub struct Conduct {
     watches: Vec<Watch>,
-    /// Whether packets come damaged.
+    /// Whether packets may arrive damaged.
     damaged: bool,
 }
 
@@ -44,7 +44,7 @@ pub struct Conduct {
 struct Watch {
     host: Host,
     side: Sender,
-    /// Whether all links are seen that lead to the other endpoint.
+    /// Whether all links to the other endpoint are seen.
     whole: bool,
     /// Whether the host's packets are seen in the order in which it made them.
     in_order: bool,
@@ -52,7 +52,7 @@ struct Watch {
     exact: bool,
     /// Whether its use of backups is judged.
     backups: bool,
-    /// Whether a DATA_ACK is judged by what has come: not where the whole of a mapping has to come before its checksum counts.
+    /// Whether a DATA_ACK is compared with the data that has come: not with checksums, which need whole mappings.
     judges_acks: bool,
     payload: Payload,
     flows: Vec<Flow>,
@@ -60,7 +60,7 @@ struct Watch {
     breaches: Vec<(LinkId, Breach)>,
 }
 
-/// A segment at a host's door.
+/// A segment that leaves a host or arrives at it.
 pub(super) struct Passing<'a> {
     segment: &'a Segment<'a>,
     options: Options,
@@ -69,7 +69,7 @@ pub(super) struct Passing<'a> {
     now: Nanos,
 }
 
-/// What was wrong: what it looks like, without numbers; and the numbers.
+/// What was wrong: first what it looks like, without numbers, then the numbers.
 pub(super) type Wrong = (&'static str, String);
 
 impl Conduct {
@@ -82,28 +82,28 @@ impl Conduct {
         let corks = [&case.client, &case.server]
             .iter()
             .any(|end| end.options.cork || end.smallest(SocketOption::TcpCork).is_some());
-        // A device that is down takes nothing.
+        // A device that is down takes no packets, however right the host is.
         let exact = exact && case.events.iter().all(|event| event.what.outage().is_none());
         let checks = case.hosts.values().any(|knobs| knobs.mptcp_checksum);
         let judges_acks = exact && !checks;
-        // In real time packets of several links are not seen in the order in which the host made them, or took them. Where a
-        // subflow holds data back on purpose, MPTCP's own timer finds no progress on it, and turns to a backup. Under
-        // checksums it sends mappings whole, what is new of them included (net/mptcp/protocol.c, __mptcp_retrans). And a
-        // subflow whose address goes is ended before its packets tell of it.
+        // The use of backups is judged only in virtual time: in real time, packets of several links are not seen in the order
+        // in which the host sent or received them. A corked subflow makes no progress, so MPTCP's own timer turns to a backup.
+        // With checksums MPTCP retransmits whole mappings, including new data in them (net/mptcp/protocol.c, __mptcp_retrans).
+        // And a subflow whose address is removed ends before its packets show it.
         let stay = case.events.iter().all(|event| matches!(event.what, Happening::Backup { .. }));
         let backups = exact && !corks && !checks && stay;
         let watch = |(side, host): (Sender, Host)| {
             let mut doors = path.iter().filter(|link| link.left() == host || link.right() == host);
             let whole = doors.all(|link| seen.contains(link));
             let payload = Payload::new(case.seed, StreamId { sender: side, connection: 0 });
-            // Two CPUs may send at once; and what waits in a queue may be sorted by priority.
+            // With two CPUs, two packets may be sent at once.
             let in_order = case.cpus == 1;
             let (flows, connections, breaches) = Default::default();
             Watch { host, side, whole, in_order, exact, judges_acks, backups, payload, flows, connections, breaches }
         };
         let ends = [(Sender::Client, case.client.host), (Sender::Server, case.server.host)];
         let watches = ends.map(watch).into_iter().filter(|watch| watch.whole).collect();
-        // Damage done on a link before counts as well.
+        // Damage on any link counts, not only on the last one.
         let damaged = case.links.values().any(|link| {
             Direction::BOTH.iter().any(|way| {
                 let way = link.impairments(*way);
@@ -116,7 +116,7 @@ impl Conduct {
         Conduct { watches, damaged }
     }
 
-    /// A frame enters a link, as its sender made it or as the link before left it.
+    /// A frame enters a link, as its sender made it or as the previous link left it.
     pub fn enters(&mut self, link: LinkId, direction: Direction, now: Nanos, frame: &[u8]) {
         let from = if direction == Direction::Forward { link.left() } else { link.right() };
         if let Some(watch) = self.watches.iter_mut().find(|watch| watch.host == from) {
@@ -175,7 +175,7 @@ impl Watch {
         self.flows.iter().rposition(|flow| flow.local == local && flow.remote == remote)
     }
 
-    /// The flow that a segment is of. A SYN with a number of its own begins one.
+    /// The flow that a segment belongs to. A SYN with a new sequence number begins one.
     fn flow_of(&mut self, passing: &Passing<'_>, sent: bool) -> Option<usize> {
         let segment = passing.segment;
         let (local, remote) = match sent {
@@ -224,7 +224,7 @@ impl Watch {
         if is_next { self.gives_up(connection, passing) } else { Ok(()) }
     }
 
-    /// Takes note of an MP_PRIO, which the host has made or surely reads.
+    /// Notes an MP_PRIO. `sure`: the host has sent it, or certainly reads it.
     fn prefers(&mut self, number: usize, passing: &Passing<'_>, sure: bool) {
         let flow = &mut self.flows[number];
         let (Some(backup), Some(connection)) = (passing.options.prio, flow.connection) else { return };
@@ -235,12 +235,12 @@ impl Watch {
         flow.may_change = true;
     }
 
-    /// An address that is taken back is given up, with the subflows to it (RFC 8684, section 3.4.2). Whether that was done, a
-    /// counter of the host tells: where the peer ends them as well, its packets do not.
+    /// A host that receives a REMOVE_ADDR closes its subflows to that address (RFC 8684 section 3.4.2). If it keeps one, its
+    /// counters decide whether it heeded the option, because the peer may have closed the subflow itself.
     fn gives_up(&self, connection: usize, passing: &Passing<'_>) -> Result<(), Wrong> {
         let removed = &passing.options.removed;
         let theirs = |flow: &&Flow| {
-            // The first address has no identifier of its own that every kernel agrees on.
+            // Kernels do not agree on an identifier for the first address.
             let id = flow.remote_id.filter(|id| *id != 0);
             flow.connection == Some(connection) && flow.is_kept() && id.is_some_and(|id| removed.contains(&id))
         };
@@ -248,7 +248,7 @@ impl Watch {
         flow.map_or(Ok(()), |flow| Err((Breach::KEEPS, format!("{}>{}", flow.local, flow.remote))))
     }
 
-    /// Finds out which MPTCP connection a flow is of.
+    /// Finds out which MPTCP connection a flow belongs to.
     fn join(&mut self, number: usize, passing: &Passing<'_>, sent: bool) {
         let flow = &mut self.flows[number];
         match &passing.options.mptcp {
@@ -266,7 +266,7 @@ impl Watch {
                 if !sent {
                     flow.remote_id = flow.remote_id.or(*id);
                 }
-                // A token is of the key of the host that the SYN goes to.
+                // The token comes from the key of the host that receives the SYN.
                 let known = token.and_then(|token| self.connections.iter().rposition(|known| known.is(token, sent)));
                 if let Some(known) = known.filter(|_| flow.connection.is_none()) {
                     self.connections[known].shared = true;
@@ -278,11 +278,11 @@ impl Watch {
         }
     }
 
-    /// New data goes over a backup only where no other subflow works (RFC 8684, section 3.3.8).
+    /// New data goes over a backup only if no other subflow works (RFC 8684 section 3.3.8).
     fn keeps_backups(&mut self, number: usize, passing: &Passing<'_>) -> Result<(), Wrong> {
         let flow = &mut self.flows[number];
-        // What is sent again leads on to what still waits in the queue of the flow that is in trouble, and is new to the wire. So is
-        // what waited there for a window that is shut.
+        // A retransmission over another subflow goes on with data that still waits in the queue of the subflow in trouble, which
+        // has not been on the wire before. The same holds for data that waited there for a closed window.
         flow.reinjects |= (!flow.is_new || flow.has_waited) && !passing.payload.is_empty();
         if flow.reinjects {
             return Ok(());
@@ -298,8 +298,8 @@ impl Watch {
         if flow.backup && !flow.may_change && others().any(|(_, other)| works(other)) {
             return Err(("new data on a backup while another subflow works", format!("{length} bytes")));
         }
-        // Data that waits in a flow's own queue leaves by it, whatever is said meanwhile; but what lies beyond the window of that
-        // time was not given to any flow yet (net/mptcp/protocol.c, mptcp_check_allowed_size).
+        // Data in a flow's own queue still leaves by that flow after it became a backup. But data beyond the window of that
+        // moment had not been given to any flow yet (net/mptcp/protocol.c, mptcp_check_allowed_size).
         let after = |(at, edge): (Nanos, u64)| {
             flow.data >= edge && others().any(|(_, other)| works(other) && other.was_there(at))
         };

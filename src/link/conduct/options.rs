@@ -1,4 +1,4 @@
-//! The options of a segment as far as its conduct is judged by them.
+//! The options of a segment, as far as conduct depends on them.
 
 use crate::link::options::{each, kind};
 
@@ -17,11 +17,11 @@ pub(super) struct Options {
     pub breaks: bool,
     /// What an MP_PRIO says: whether the subflow is a backup.
     pub prio: Option<bool>,
-    /// The identifiers of the addresses that a REMOVE_ADDR takes back.
+    /// The identifiers of the addresses that a REMOVE_ADDR removes.
     pub removed: Vec<u8>,
 }
 
-/// The option that says what a segment is to MPTCP.
+/// The option that says what a segment means to MPTCP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mptcp {
     /// MP_CAPABLE: version, the sender's key, the receiver's key, and how many bytes of data it maps.
@@ -79,7 +79,7 @@ impl Number {
 }
 
 impl Options {
-    /// Reads `bytes`. What does not hold together ends it.
+    /// Reads `bytes`, up to the first option that is malformed.
     pub fn of(bytes: &[u8]) -> Options {
         let mut options = Options::default();
         for found in each(bytes).map_while(Result::ok) {

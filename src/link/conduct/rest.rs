@@ -1,4 +1,4 @@
-//! For how long the sender of a TCP flow may rest while something of it is under way.
+//! How long the sender of a TCP flow may stay silent while some of its data is unacknowledged.
 
 use std::collections::VecDeque;
 
@@ -7,21 +7,21 @@ use crate::link::stage::Nanos;
 const MILLI: Nanos = 1_000_000;
 /// The least retransmission timeout of Linux.
 const LEAST: Nanos = 200 * MILLI;
-/// What is waited for before any round trip is known, the SYN having timed out (RFC 6298, section 5.7).
+/// The timeout before any round trip is known, after the SYN has timed out (RFC 6298 section 5.7).
 const UNKNOWN: Nanos = 3000 * MILLI;
 /// What may come on top: a tail loss probe before the timer, its delay for late acknowledgements, and a packet that cannot
 /// be sent yet (TCP_RESOURCE_PROBE_INTERVAL).
 const SPARE: Nanos = 500 * MILLI;
-/// How often a timeout doubles before nothing is judged any more: orphans are given up by then.
+/// How often a timeout may double before nothing is judged any more: orphaned connections are given up by then.
 const DOUBLES: u32 = 5;
 /// How many packets under way are remembered.
 const MOST: usize = 4096;
 
-/// What is under way, and since when nothing was heard or said of it.
+/// What is unacknowledged, and since when neither end has sent anything about it.
 ///
-/// RFC 6298: a timer runs while anything is under way. It lasts for the smoothed round trip and four times its variation, neither of
-/// which is more than the slowest round trip, and 200 ms at least; it doubles with each timeout, until
-/// something is acknowledged that was sent only once.
+/// RFC 6298: a timer runs while anything is unacknowledged. It lasts for the smoothed round trip plus four times its
+/// variation, neither of which exceeds the slowest round trip, and at least 200 ms. It doubles with each timeout, until data
+/// is acknowledged that was sent only once.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
     /// What was sent for the first time: its end, and when.
@@ -33,7 +33,7 @@ pub(super) struct Rest {
     repeated: u64,
     repeats: u32,
     since: Nanos,
-    /// Whether it is not to be judged, any more.
+    /// Whether it is not judged, or no longer.
     over: bool,
 }
 
@@ -81,7 +81,7 @@ impl Rest {
         }
     }
 
-    /// For how long nothing has been done about what is under way, where that is too long.
+    /// How long nothing has been done about unacknowledged data, if that is too long.
     pub fn is_too_long(&mut self, now: Nanos) -> Option<String> {
         let timeout = self.slowest.map_or(UNKNOWN, |slowest| LEAST + 5 * slowest);
         let most = ((2 * timeout) << self.repeats.min(DOUBLES)) + SPARE;

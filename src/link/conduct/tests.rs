@@ -415,7 +415,7 @@ fn what_becomes_a_backup_carries_nothing_from_beyond_the_window_of_that_time() {
 }
 
 #[test]
-fn an_address_that_is_taken_back_is_told_where_there_is_a_subflow_to_it() {
+fn a_removed_address_is_a_breach_if_a_subflow_to_it_remains() {
     let judged = |id: u8, end: bool| {
         let mut scene = joined();
         if end {
@@ -466,7 +466,7 @@ fn a_sender_does_not_rest_beyond_its_timer() {
 }
 
 #[test]
-fn the_handshake_of_a_join_is_no_round_trip_for_who_is_joined() {
+fn the_handshake_of_a_join_is_no_round_trip_for_the_joined_host() {
     let judged = |answer: &[u8], wait: u64| {
         let mut scene = Scene::mptcp();
         scene.send(Forward, second(sample::syn(0xffff_ffff)).options(&join(0)));

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn subtypes_of_mptcp_are_told_apart_and_taken_together() {
+    fn subtypes_of_mptcp_are_matched_one_by_one_and_together() {
         let both = [30, 4, 0x20, 0, 30, 3, 0x50, 1];
         let one = Strip { option: TcpOption::MpPrio, by: Removal::Nops };
         assert_eq!(stripped(&both, one, false).1, "DSS()");

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_acknowledges_nothing_new_is_told_from_what_does() {
+    fn acknowledgements_of_nothing_new_differ_from_others() {
         let packets = [
             sample::data(100, 1, 0),
             sample::data(100, 1, 0),

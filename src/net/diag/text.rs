@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_are_told_in_the_words_of_ss() {
+    fn sockets_are_printed_as_ss_does() {
         let tcp = [
             ("timer_expires_ms", 204),
             ("retransmits", 2),

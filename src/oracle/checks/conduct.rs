@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_breach_is_told() {
+    fn the_first_breach_is_reported() {
         let mut case = Case::default();
         case.server.host = Host::Ns3;
         let mut seen = healthy::observation(&case);

@@ -31,7 +31,7 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     let fallen_back = leaver.mptcp.is_some_and(|state| state.fallback);
     if matches!(run.seen.end, End::Stalled { .. }) && leaver.left {
         if run.expected.may_miss_the_end {
-            return Some(Verdict::skip("an endpoint left, and the packet that told of it may be lost"));
+            return Some(Verdict::skip("an endpoint left, and the packet that says so may be lost"));
         }
         if leaver.mptcp.is_some() && is_challenged(run, by.peer()) {
             return Some(Verdict::skip("an endpoint left, and its reset may have come where nothing more was taken"));
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_before_the_closed_window_of_an_mptcp_socket_that_is_gone_is_told_of() {
+    fn a_peer_that_probes_the_window_of_a_closed_mptcp_socket_is_a_circumstance() {
         let mut case = case(Manner::Close);
         case.client.protocol = Protocol::Mptcp;
         let stalled = |timer: &str| {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn an_mptcp_socket_that_goes_on_taking_bytes_is_told_of_too() {
+    fn a_closed_mptcp_socket_that_goes_on_taking_bytes_is_a_circumstance() {
         let case = case(Manner::Close);
         let behind = |unread| {
             let mut seen = left(&case);

@@ -62,7 +62,7 @@ mod tests {
     use crate::oracle::{healthy, judge};
 
     #[test]
-    fn failures_are_told_of_once_for_each_change() {
+    fn failures_are_reported_once_for_each_alteration() {
         let mut case = Case { topology: Topology::Parallel(2), ..Case::default() };
         case.server.host = Host::Ns2;
         (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);

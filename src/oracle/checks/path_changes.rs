@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_announcement_is_made_once_and_what_is_told_is_heard() {
+    fn an_address_is_announced_once_and_changes_reach_the_peer() {
         let remove = Happening::Remove { host: Host::Ns1, link: LinkId::Path2 };
         let told = case(remove, joining());
         assert_eq!(judged(&told, 0, &[(Host::Ns1, "RmAddrTx")]), "CounterBroken: server never heard MPTcpExt.RmAddr");

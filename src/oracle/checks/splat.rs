@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_lines_and_who_ran_make_no_difference() {
+    fn addresses_lines_and_processes_make_no_difference() {
         let old = looks("WARNING: CPU: 0 PID: 12 at net/core/dev.c:77 f+0x1/0x2");
         assert_eq!(old, "WARNING: CPU: # PID: # at net/core/dev.c f");
         let new = looks("WARNING: net/mptcp/protocol.c:2290 at f+0x1a/0x2b, CPU#0: kworker/0:1/12");
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_function_is_told_by_the_one_that_it_speaks_of() {
+    fn a_complaint_without_a_function_gets_the_one_it_is_about() {
         let splat = |log: &[&str]| {
             let mut seen = Observation::of_a_crash("7.2.13".into());
             seen.kernel_log = log.iter().map(|line| (*line).to_owned()).collect();

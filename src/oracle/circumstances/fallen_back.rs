@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_too_early_is_told_only_at_the_beginning_of_a_stream() {
+    fn an_early_end_is_a_circumstance_only_at_the_beginning_of_a_stream() {
         let looks = |payload, received, counted: &str| {
             let (case, mut seen) = fallen_back(payload);
             (seen.server.received, seen.server.mismatch) = (received, short(payload, received));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_too_early_is_told_of_one_that_closed_before_it_fell_back() {
+    fn an_early_end_is_a_circumstance_after_a_close_before_the_fallback() {
         let looks = |left| {
             let (mut case, mut seen) = fallen_back(20);
             case.server.protocol = Protocol::Mptcp;
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_with_bytes_unread_is_told_where_bytes_were_unread() {
+    fn a_close_is_a_circumstance_if_bytes_were_unread() {
         let looks = |received| {
             let (mut case, mut seen) = fallen_back(1000);
             case.ending.leave = Some(Leave { by: Sender::Client, how: Manner::Close, sent: 1000, received });

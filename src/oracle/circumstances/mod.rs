@@ -1,75 +1,83 @@
-//! What a finding's signature says beside what went wrong: the states of a connection that make it another bug.
+//! Circumstances: what a finding's signature says besides what went wrong, because it makes the finding a different bug.
 //!
-//! A byte lost by an MPTCP connection that fell back to TCP is not the byte that plain TCP lost. But a fault that has
-//! nothing to do with MPTCP may show on such a connection too; so shrinking does not hold on to circumstances
-//! ([`Verdict::resembles`]), while grouping does.
+//! A byte lost by an MPTCP connection that fell back to TCP is not the byte that plain TCP lost. But a bug that has nothing
+//! to do with MPTCP may show on such a connection too. So shrinking ignores circumstances ([`Verdict::resembles`]), while
+//! grouping does not.
 
 mod fallen_back;
 pub(super) mod receive_memory;
 
 use crate::case::{Host, Receiving};
 use crate::observation::{Contradiction, SocketState};
+use crate::oracle::Kind::{Corrupt, CounterBroken, Extra, Leak, Reset, Slow, Stalled, Truncated};
 use crate::oracle::checks::leave;
 use crate::oracle::expectation::middlebox;
 use crate::oracle::{BOTH, Kind, Run, Verdict};
 use crate::payload::{Damage, Sender};
 use receive_memory::{detail, sockets};
 
-const FAST_OPEN: &str = "TCP Fast Open";
+/// A circumstance, its name in signatures, and the kinds of verdicts that it makes a different bug.
+struct Circumstance {
+    name: &'static str,
+    kinds: &'static [Kind],
+    holds: fn(&Run<'_>) -> bool,
+}
 
-/// Adds them to a verdict about the transfer itself.
+const fn under(kinds: &'static [Kind], name: &'static str, holds: fn(&Run<'_>) -> bool) -> Circumstance {
+    Circumstance { name, kinds, holds }
+}
+
+/// The verdicts about the transfer itself.
+const TRANSFER: &[Kind] = &[Corrupt, Truncated, Extra, Stalled, Reset, Leak, Slow];
+
+/// Those, and counters: a socket counts in other ways after a fast open.
+const COUNTERS_TOO: &[Kind] = &[Corrupt, Truncated, Extra, Stalled, Reset, Leak, Slow, CounterBroken];
+
+/// The verdicts of transfers that lost bytes, or did not come to their end.
+const LOSES: &[Kind] = &[Corrupt, Truncated, Stalled, Reset];
+
+/// The circumstances, in the order in which signatures name them, behind [the kind of fallback](kind_of_fallback).
+const ALL: &[Circumstance] = &[
+    under(TRANSFER, "middlebox against DSS", |run| falls_back(run) && meets_middlebox(run)),
+    under(TRANSFER, "NoDSSInWindow", |run| falls_back(run) && drops_acknowledged(run)),
+    under(&[Corrupt], "subflows joined late", joins_late),
+    under(&[Corrupt], "segments merged beyond a mapping", overruns_a_mapping),
+    under(&[Corrupt], "MSG_PEEK on MPTCP", peek_leaves_out),
+    under(LOSES, "segments that overlap", fallen_back::overlaps),
+    under(&[Truncated], "end sent at the fallback", fallen_back::ends_at_once),
+    under(&[Truncated], "closed with bytes unread", fallen_back::closed_unread),
+    under(&[Reset], "behind its own end", fallen_back::closed_by_the_end),
+    under(TRANSFER, "SYN cookie", uses_syn_cookie),
+    under(TRANSFER, "up to three bytes before the first", |run| uses_syn_cookie(run) && lacks_its_beginning(run)),
+    under(COUNTERS_TOO, "TCP Fast Open", uses_fast_open),
+    under(&[Stalled], "not a byte sent", |run| uses_fast_open(run) && never_sends(run)),
+    under(TRANSFER, "TCP Fast Open refused", |run| refuses_fast_open(run) && server_alone_falls_back(run)),
+    under(&[Stalled], "TCP Fast Open refused", |run| {
+        refuses_fast_open(run) && !server_alone_falls_back(run) && leaves_subflow_unread(run)
+    }),
+    under(&[Stalled], "several subflows, receive memory full", receive_memory::full_out_of_order),
+    under(&[Stalled, Leak], "DSS checksum, receive memory full", receive_memory::full_of_unchecked),
+    under(&[Reset], "several subflows, receive memory full", receive_memory::gave_up_out_of_order),
+    under(&[Reset], "DSS checksum, receive memory full", receive_memory::gave_up_unchecked),
+    under(&[Stalled], "SO_RCVLOWAT on MPTCP, receive memory full", receive_memory::full_below_low_water),
+    under(&[Stalled], "SO_RCVLOWAT on MPTCP, window shut", |run| {
+        receive_memory::shut_below_low_water(run) && !receive_memory::full_below_low_water(run)
+    }),
+    under(&[Stalled], "window below a segment, not scaled", receive_memory::shut_below_a_segment),
+    under(&[Stalled], "window shrunk behind what is out of order", receive_memory::shut_by_out_of_order),
+    under(&[Stalled], "both windows taken back", receive_memory::both_took_back),
+    under(&[Stalled], "DATA_FIN that came with old data", ignores_data_fin_after_old_data),
+    under(&[Stalled], "DATA_FIN of the connection before", ignores_data_fin_after_another),
+    under(&[Stalled], "last subflow reset over a middlebox", reset_its_last_subflow),
+    under(&[Stalled], "data for a closed MPTCP socket", leave::is_not_told),
+    under(&[Leak], "data for a closed MPTCP socket", leave::holds_unread),
+];
+
+/// Adds the circumstances of a run to its verdict.
 pub fn add(run: &Run<'_>, verdict: Verdict) -> Verdict {
-    let concerned = matches!(
-        verdict.kind,
-        Kind::Corrupt | Kind::Truncated | Kind::Extra | Kind::Stalled | Kind::Reset | Kind::Leak | Kind::Slow
-    );
-    let stalled = verdict.kind == Kind::Stalled;
-    let truncated = verdict.kind == Kind::Truncated;
-    let loses = truncated || stalled || matches!(verdict.kind, Kind::Corrupt | Kind::Reset);
-    let found = [
-        (falls_back(run), how(run)),
-        (falls_back(run) && meets_middlebox(run), "middlebox against DSS"),
-        (falls_back(run) && drops_behind(run), "NoDSSInWindow"),
-        (verdict.kind == Kind::Corrupt && joins_late(run), "subflows joined late"),
-        (verdict.kind == Kind::Corrupt && overruns_a_mapping(run), "segments merged beyond a mapping"),
-        (verdict.kind == Kind::Corrupt && peeks(run), "MSG_PEEK on MPTCP"),
-        (loses && fallen_back::overlaps(run), "segments that overlap"),
-        (truncated && fallen_back::ends_at_once(run), "end sent at the fallback"),
-        (truncated && fallen_back::closed_unread(run), "closed with bytes unread"),
-        (verdict.kind == Kind::Reset && fallen_back::closed_by_the_end(run), "behind its own end"),
-        (rests_on_cookie(run), "SYN cookie"),
-        (rests_on_cookie(run) && lacks_its_beginning(run), "up to three bytes before the first"),
-        (opens_fast(run), FAST_OPEN),
-        (stalled && opens_fast(run) && keeps_all_back(run), "not a byte sent"),
-        (is_refused_fast(run, stalled), "TCP Fast Open refused"),
-        (stalled && receive_memory::full_out_of_order(run), "several subflows, receive memory full"),
-        (
-            (stalled || verdict.kind == Kind::Leak) && receive_memory::full_of_unchecked(run),
-            "DSS checksum, receive memory full",
-        ),
-        (
-            verdict.kind == Kind::Reset && receive_memory::gave_up_out_of_order(run),
-            "several subflows, receive memory full",
-        ),
-        (verdict.kind == Kind::Reset && receive_memory::gave_up_unchecked(run), "DSS checksum, receive memory full"),
-        (stalled && receive_memory::full_below_low_water(run), "SO_RCVLOWAT on MPTCP, receive memory full"),
-        (
-            stalled && receive_memory::shut_below_low_water(run) && !receive_memory::full_below_low_water(run),
-            "SO_RCVLOWAT on MPTCP, window shut",
-        ),
-        (stalled && receive_memory::shut_below_a_segment(run), "window below a segment, not scaled"),
-        (stalled && receive_memory::shut_by_out_of_order(run), "window shrunk behind what is out of order"),
-        (stalled && receive_memory::both_took_back(run), "both windows taken back"),
-        (stalled && heeds_no_data_fin(run), "DATA_FIN that came with old data"),
-        (stalled && has_an_old_data_fin(run), "DATA_FIN of the connection before"),
-        (stalled && reset_its_last(run), "last subflow reset over a middlebox"),
-        (stalled && leave::is_not_told(run), "data for a closed MPTCP socket"),
-        (verdict.kind == Kind::Leak && leave::holds_unread(run), "data for a closed MPTCP socket"),
-    ];
-    // What a socket says of itself after fast open is of another kind, too; all other counters stand for themselves.
-    let says = |name: &str| concerned || (verdict.kind == Kind::CounterBroken && name == FAST_OPEN);
-    let found: Vec<&str> =
-        found.into_iter().filter(|(holds, name)| *holds && says(name)).map(|(_, name)| name).collect();
+    let fallback = (TRANSFER.contains(&verdict.kind) && falls_back(run)).then(|| kind_of_fallback(run));
+    let others = ALL.iter().filter(|it| it.kinds.contains(&verdict.kind) && (it.holds)(run)).map(|it| it.name);
+    let found: Vec<&str> = fallback.into_iter().chain(others).collect();
     verdict.under(&found)
 }
 
@@ -78,9 +86,9 @@ pub fn falls_back(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| run.story(side).mptcp.is_some_and(|state| state.fallback))
 }
 
-/// How a connection fell back to TCP. One that only one end takes for TCP is in another state than one that both do; and
-/// where the server fell back because the end of the handshake had not reached it, data may be under way already.
-fn how(run: &Run<'_>) -> &'static str {
+/// How a connection fell back to TCP: at both ends or only at one, and whether during the handshake. If the server fell back
+/// because the end of the handshake had not reached it, data may be under way already.
+fn kind_of_fallback(run: &Run<'_>) -> &'static str {
     let still_mptcp = |side| run.story(side).mptcp.is_some_and(|state| !state.fallback);
     let in_handshake = run.counter(Sender::Server, "MPTcpExt.MPCapableFallbackACK") > 0;
     match (run.case.is_mptcp(), BOTH.into_iter().any(still_mptcp), in_handshake) {
@@ -92,36 +100,40 @@ fn how(run: &Run<'_>) -> &'static str {
     }
 }
 
-/// Whether MPTCP has thrown away data that TCP had acknowledged, as outside of its window.
-fn drops_behind(run: &Run<'_>) -> bool {
+/// Whether MPTCP has thrown away data as outside its window that TCP had acknowledged.
+fn drops_acknowledged(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| run.counter(side, "MPTcpExt.NoDSSInWindow") > 0)
 }
 
-/// Whether a middlebox may make one end fall back to TCP while the other knows nothing of it.
+/// Whether a middlebox may make one end fall back to TCP without the other one noticing.
 fn meets_middlebox(run: &Run<'_>) -> bool {
     middlebox::strip_midway(run.case) || middlebox::alter(run.case)
 }
 
 /// Whether a connection began with data in its SYN.
-fn opens_fast(run: &Run<'_>) -> bool {
+fn uses_fast_open(run: &Run<'_>) -> bool {
     run.counter(Sender::Server, "TcpExt.TCPFastOpenPassive") > 0
 }
 
-/// Whether the server did not take the data in a SYN of an MPTCP client, which then sends it again without a mapping: either it lies
-/// unread in the subflow, as a stall shows, or it makes the server alone fall back.
-fn is_refused_fast(run: &Run<'_>, stalled: bool) -> bool {
-    let server = run.endpoint(Sender::Server).host;
-    let lies_unread = |socket: &SocketState| detail(socket, "mptcp_subflow") == 1 && socket.receive_queue > 0;
-    let unread =
-        || sockets(run, "tcp").any(|(host, socket)| host == server && socket.state == "ESTAB" && lies_unread(socket));
+/// Whether the server did not accept the data in a SYN of an MPTCP client. The client then sends it again without a mapping.
+fn refuses_fast_open(run: &Run<'_>) -> bool {
+    run.case.is_mptcp() && run.counter(Sender::Client, "TcpExt.TCPFastOpenActiveFail") > 0
+}
+
+fn server_alone_falls_back(run: &Run<'_>) -> bool {
     let has_fallen_back = |side| run.story(side).mptcp.is_some_and(|state| state.fallback);
-    let alone = has_fallen_back(Sender::Server) && !has_fallen_back(Sender::Client);
-    let refused = run.counter(Sender::Client, "TcpExt.TCPFastOpenActiveFail") > 0;
-    run.case.is_mptcp() && refused && (alone || stalled && unread())
+    has_fallen_back(Sender::Server) && !has_fallen_back(Sender::Client)
+}
+
+/// Whether data lies unread in a subflow of the server.
+fn leaves_subflow_unread(run: &Run<'_>) -> bool {
+    let server = run.endpoint(Sender::Server).host;
+    let unread = |socket: &SocketState| detail(socket, "mptcp_subflow") == 1 && socket.receive_queue > 0;
+    sockets(run, "tcp").any(|(host, socket)| host == server && socket.state == "ESTAB" && unread(socket))
 }
 
 /// Whether the kernel has taken bytes from a server on an MPTCP socket, and sent none of them.
-fn keeps_all_back(run: &Run<'_>) -> bool {
+fn never_sends(run: &Run<'_>) -> bool {
     let side = Sender::Server;
     let open = |socket: &SocketState| detail(socket, "mptcp_subflow") == 1 && socket.state == "ESTAB";
     let mut subflows =
@@ -129,23 +141,23 @@ fn keeps_all_back(run: &Run<'_>) -> bool {
     run.story(side).sent > 0 && subflows.peek().is_some() && subflows.all(|(_, it)| detail(it, "bytes_sent") == 0)
 }
 
-/// Whether an end does not heed a DATA_FIN, and old data came to it.
-fn heeds_no_data_fin(run: &Run<'_>) -> bool {
-    unheeding(run).any(|host| counts(run, host, "DuplicateData"))
+/// Whether an end ignores a DATA_FIN, and old data came to it.
+fn ignores_data_fin_after_old_data(run: &Run<'_>) -> bool {
+    hosts_that_ignore_data_fin(run).any(|host| counts(run, host, "DuplicateData"))
 }
 
-/// Whether an end does not heed a DATA_FIN, and may still have one of its socket's connection before: by a subflow that the
-/// path managers ended, which closes in its own time.
-fn has_an_old_data_fin(run: &Run<'_>) -> bool {
+/// Whether an end ignores a DATA_FIN, and may still hold one of its socket's previous connection, from a subflow that a path
+/// manager ended and that closes in its own time.
+fn ignores_data_fin_after_another(run: &Run<'_>) -> bool {
     let may_have = |host| {
         let ended = counts(run, host, "RmSubflow") || counts(run, host, "RmAddr");
         ended && !counts(run, host, "DuplicateData")
     };
-    run.case.rounds.reuse && run.case.rounds.count > 1 && unheeding(run).any(may_have)
+    run.case.rounds.reuse && run.case.rounds.count > 1 && hosts_that_ignore_data_fin(run).any(may_have)
 }
 
-/// The hosts that have taken all data that their peer has, and do not heed the DATA_FIN behind it, which comes again and again.
-fn unheeding<'a>(run: &Run<'a>) -> impl Iterator<Item = Host> {
+/// The hosts that have taken all data of their peer, but ignore the DATA_FIN behind it, which is sent again and again.
+fn hosts_that_ignore_data_fin<'a>(run: &Run<'a>) -> impl Iterator<Item = Host> {
     let unacknowledged = |socket: &SocketState| {
         let ends = matches!(socket.state.as_str(), "FIN-WAIT-1" | "CLOSING" | "LAST-ACK");
         let last = detail(socket, "snd_una").wrapping_add(1) == detail(socket, "write_seq");
@@ -160,9 +172,9 @@ fn counts(run: &Run<'_>, host: Host, name: &str) -> bool {
     run.seen.hosts[&host].counters.get(&format!("MPTcpExt.{name}")).is_some_and(|times| *times > 0)
 }
 
-/// Whether an MPTCP socket waits that has reset its last subflow over what a middlebox did, where a fallback was no choice any
-/// more because others had joined.
-fn reset_its_last(run: &Run<'_>) -> bool {
+/// Whether an MPTCP socket waits although it has reset its last subflow over what a middlebox did. It could not fall back,
+/// because other subflows had joined.
+fn reset_its_last_subflow(run: &Run<'_>) -> bool {
     let lonely = |host| {
         let subflows = sockets(run, "tcp").any(|(of, it)| of == host && detail(it, "mptcp_subflow") == 1);
         let joined = counts(run, host, "MPJoinAckRx") || counts(run, host, "MPJoinSynAckRx");
@@ -172,15 +184,15 @@ fn reset_its_last(run: &Run<'_>) -> bool {
     meets_middlebox(run) && sockets(run, "mptcp").any(|(host, socket)| waits(socket) && lonely(host))
 }
 
-/// Whether a middlebox has made segments that go beyond their mappings, and the kernel has noticed once it had read one.
+/// Whether a middlebox made segments that go beyond their mappings, and the kernel noticed after it had read one.
 fn overruns_a_mapping(run: &Run<'_>) -> bool {
     const NOTICED: [&str; 2] = ["MPTcpExt.DSSCorruptionReset", "MPTcpExt.DSSCorruptionFallback"];
     let noticed = BOTH.into_iter().any(|side| NOTICED.iter().any(|name| run.counter(side, name) > 0));
     noticed && middlebox::merge_over(run.case)
 }
 
-/// Whether an MSG_PEEK on an MPTCP socket left bytes out: a read tells, or they are missing where the peek was kept.
-fn peeks(run: &Run<'_>) -> bool {
+/// Whether an MSG_PEEK on an MPTCP socket left bytes out: a read shows it, or they are missing from what the peek saved.
+fn peek_leaves_out(run: &Run<'_>) -> bool {
     BOTH.into_iter().any(|side| {
         let story = run.story(side);
         let lacks = story.mismatch.as_ref().is_some_and(|found| found.kind == Damage::Hole);
@@ -190,20 +202,20 @@ fn peeks(run: &Run<'_>) -> bool {
     })
 }
 
-/// Whether the server may have taken subflows in only after data had come over them, while a program held the connection: on
-/// another CPU, or on the same where a program may be interrupted, as it never is in virtual time.
+/// Whether the server may have accepted subflows only after data had come over them, because a program held the connection:
+/// on another CPU, or on the same one if programs may be interrupted, which never happens in virtual time.
 fn joins_late(run: &Run<'_>) -> bool {
     let interrupted = run.case.cpus > 1 || !run.seen.timings.exact;
     interrupted && run.counter(Sender::Server, "MPTcpExt.MPJoinAckRx") > 0
 }
 
 /// Whether the server made its connection from a SYN cookie.
-fn rests_on_cookie(run: &Run<'_>) -> bool {
+fn uses_syn_cookie(run: &Run<'_>) -> bool {
     run.counter(Sender::Server, "TcpExt.SyncookiesRecv") > 0
 }
 
-/// Whether one to three bytes are missing from the beginning of the client's stream: a cookie takes an initial sequence number
-/// that is too high by as much.
+/// Whether one to three bytes are missing at the beginning of the client's stream: the cookie yields an initial sequence
+/// number that is too high by as much.
 fn lacks_its_beginning(run: &Run<'_>) -> bool {
     let mismatch = run.story(Sender::Server).mismatch.as_ref();
     mismatch.is_some_and(|found| found.offset == 0 && (1..=3).contains(&found.expected.saturating_sub(found.received)))
@@ -271,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_beyond_its_mapping_is_told_where_a_merge_made_it_and_the_kernel_noticed() {
+    fn a_segment_beyond_its_mapping_is_a_circumstance_if_a_merge_made_it_and_the_kernel_noticed() {
         let looks = |options, noticed| {
             let mut case = Case::default();
             case.server.host = Host::Ns2;
@@ -290,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_told_of_a_look_alone() {
+    fn a_hole_is_a_circumstance_only_after_a_peek() {
         let looks = |receive, kind| {
             let mut case = Case::default();
             (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
@@ -318,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_never_left_are_told_of_a_fast_open_alone() {
+    fn bytes_that_never_left_are_a_circumstance_only_after_a_fast_open() {
         let looks = |passive, sent: u64| {
             let mut case = Case::default();
             (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
@@ -371,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_subflow_that_was_reset_is_told_where_a_middlebox_may_be_the_reason() {
+    fn a_reset_of_the_last_subflow_is_a_circumstance_if_a_middlebox_may_be_the_reason() {
         let looks = |altered: bool, left: bool, counters: &[&str]| {
             let mut case = Case::default();
             case.server.host = Host::Ns2;
@@ -396,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fast_open_that_was_refused_is_told_of_mptcp() {
+    fn a_refused_fast_open_is_a_circumstance_on_mptcp() {
         let looks = |protocol, failed, receive_queue| {
             let mut case = Case::default();
             (case.client.protocol, case.server.protocol) = (protocol, protocol);

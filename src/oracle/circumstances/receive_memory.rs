@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn full_memory_of_several_subflows_is_told_where_the_case_makes_it_scarce() {
+    fn full_memory_of_several_subflows_is_a_circumstance_if_the_case_makes_it_scarce() {
         let full = [("mem_rmem_alloc", 131_956), ("mem_rcvbuf", 131_072)];
         let two = socket("mptcp", 0, &[&full[..], &[("subflows_total", 2)]].concat());
         let one = socket("mptcp", 0, &[&full[..], &[("subflows_total", 1)]].concat());
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_mapping_that_fills_the_memory_is_told_where_checksums_wait_for_the_rest() {
+    fn a_part_of_a_mapping_that_fills_the_memory_is_a_circumstance_if_checksums_wait_for_the_rest() {
         let details = [("mem_rmem_alloc", 4352), ("mem_rcvbuf", 4096), ("mptcp_subflow", 1)];
         let (subflow, read) = (socket("tcp", 2848, &details), socket("tcp", 0, &details));
         let checked = |on| socket("mptcp", 0, &[("csum_enabled", on)]);
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_up_for_that_reason_is_told_as_well() {
+    fn a_connection_given_up_for_that_reason_is_recognised_as_well() {
         let mut case = mptcp();
         case.client.options.rcvbuf_late = Some(3147);
         let mut seen = healthy::observation(&case);
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_up_for_data_that_ran_ahead_is_told_where_memory_is_scarce() {
+    fn a_connection_given_up_for_data_that_ran_ahead_is_recognised_if_memory_is_scarce() {
         let looks = |maxseg, joined| {
             let mut case = mptcp();
             case.client.options.maxseg = Some(maxseg);
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_shut_below_the_low_water_mark_is_told_where_bytes_wait_behind_it() {
+    fn a_window_shut_below_the_low_water_mark_is_a_circumstance_if_bytes_wait() {
         let shut = |window, lowat, unread| {
             let mut case = mptcp();
             case.client.options.rcvlowat = lowat;
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_below_a_segment_is_told_where_it_is_not_scaled_and_all_is_read() {
+    fn a_window_below_a_segment_is_a_circumstance_if_unscaled_and_all_is_read() {
         let shut = |wscale, limit, unread| {
             let details = [("wscale", wscale), ("rcv_ssthresh", limit), ("rcv_mss", 724)];
             told(&stalled(&mptcp(), &[socket("tcp", unread, &details)], |_| ())).to_owned()
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_taken_back_is_told_where_a_hole_is_behind_it() {
+    fn a_shrunk_window_is_a_circumstance_if_a_hole_is_behind_it() {
         let shut = |may_shrink, used, window, unread| {
             let mut case = mptcp();
             case.hosts.entry(Host::Ns1).or_default().sysctls.insert(Sysctl::TcpShrinkWindow, may_shrink);
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_taken_back_are_told_where_both_were() {
+    fn shrunk_windows_are_a_circumstance_if_both_were() {
         let looks = |client, server| {
             let mut case = mptcp();
             (case.client.options.rcvbuf_late, case.server.options.rcvbuf_late) = (client, server);
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_low_water_mark_is_told_where_memory_is_full_below_it() {
+    fn a_low_water_mark_is_a_circumstance_if_memory_is_full_below_it() {
         let name = "SO_RCVLOWAT on MPTCP, receive memory full";
         let buffer = |used| socket("mptcp", 0, &[("mem_rmem_alloc", used), ("mem_rcvbuf", 11_140)]);
         let mut case = mptcp();

@@ -168,7 +168,7 @@ fn packet_sockets_carry_links() {
 }
 
 #[test]
-fn a_full_device_is_told() {
+fn a_full_device_is_reported() {
     as_agent(|| {
         if let Err(error) = features::can_tun() {
             return skip(error);

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_is_told_from_its_first_line_on() {
+    fn a_complaint_starts_with_its_first_line() {
         let text =
             format!("{CLEAN}------------[ cut here ]------------\nWARNING: net/mptcp/protocol.c:12 at f\nStack:\n");
         assert_eq!(complaints(&text), ["WARNING: net/mptcp/protocol.c:12 at f", "Stack:"]);

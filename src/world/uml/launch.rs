@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_computes_for_ever_is_told_from_programs_that_do() {
+    fn a_kernel_that_computes_for_ever_differs_from_programs_that_do() {
         assert_eq!(watched(1000, 0), (10, Some(Ended::KernelComputed(LIMIT))));
         assert_eq!(watched(0, 1000), (10, Some(Ended::GuestComputed(LIMIT))));
         assert_eq!(watched(500, 500), (10, Some(Ended::GuestComputed(LIMIT))));

@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn two_runs_that_differ_are_told_by_the_files_that_do() {
+    fn two_runs_that_differ_are_reported_with_the_files_that_differ() {
         let run_one = run("a packet");
         assert!(run_one.same_as(&run("a packet")).is_ok());
         let error = run_one.same_as(&run("another packet")).unwrap_err();

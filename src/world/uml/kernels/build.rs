@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_in_pieces_is_told_from_code_that_does_not_compile() {
+    fn a_truncated_build_differs_from_code_that_does_not_compile() {
         let error = |line: &str| KernelError::Build {
             program: "make",
             how: "exit status: 2".into(),

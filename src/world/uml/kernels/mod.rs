@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kernel_lacks_is_told_line_by_line() {
+    fn missing_options_are_listed_line_by_line() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(folder.path().to_owned());
         install(&store, "default");
