@@ -155,16 +155,46 @@ pub fn checksum_holds(frame: &[u8]) -> bool {
                 let header = Ipv4HeaderSlice::from_slice(packet).ok()?;
                 let tcp = packet.get(header.slice().len()..usize::from(header.total_len()))?;
                 let tcp = TcpSlice::from_slice(tcp).ok()?;
-                Some(tcp.calc_checksum_ipv4(header.source(), header.destination()).ok()? == tcp.checksum())
+                Some(is_same(tcp.calc_checksum_ipv4(header.source(), header.destination()).ok()?, tcp.checksum()))
             }
             _ => {
                 let header = Ipv6HeaderSlice::from_slice(packet).ok()?;
                 let start = header.slice().len();
                 let tcp = packet.get(start..start + usize::from(header.payload_length()))?;
                 let tcp = TcpSlice::from_slice(tcp).ok()?;
-                Some(tcp.calc_checksum_ipv6(header.source(), header.destination()).ok()? == tcp.checksum())
+                Some(is_same(tcp.calc_checksum_ipv6(header.source(), header.destination()).ok()?, tcp.checksum()))
             }
         }
     };
     frame.get(ETHERNET_HEADER..).and_then(holds).unwrap_or(false)
+}
+
+/// Whether two checksums are the same number: zero is written in two ways, and Linux takes the one of all ones
+/// (skb_checksum_help(), CSUM_MANGLED_0).
+fn is_same(computed: u16, written: u16) -> bool {
+    computed == written || [computed, written].iter().all(|sum| matches!(sum, 0 | 0xffff))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::checksum_holds;
+    use crate::case::Direction;
+    use crate::link::sample;
+
+    #[test]
+    fn a_checksum_of_zero_is_written_in_two_ways() {
+        const FIELD: usize = 50;
+        let mut frame = sample::data(0, 0, 2).frame(Direction::Forward);
+        let at = frame.len() - 2;
+        let word = |frame: &[u8], at: usize| u32::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
+        // What the checksum makes up for, the payload does instead.
+        let sum = word(&frame, at) + word(&frame, FIELD);
+        let sum = ((sum & 0xffff) + (sum >> 16)) as u16;
+        frame[at..].copy_from_slice(&sum.to_be_bytes());
+        let mut holds = |written: u16| {
+            frame[FIELD..FIELD + 2].copy_from_slice(&written.to_be_bytes());
+            checksum_holds(&frame)
+        };
+        assert_eq!([0, 0xffff, 1, 0xfffe].map(&mut holds), [true, true, false, false]);
+    }
 }

@@ -11,6 +11,9 @@ const BEGINNINGS: [&str; 2] = ["MPTcpExt.MPCapableDataFallback", "MPTcpExt.MPCap
 /// The most that the peer's first window holds: the window of a SYN/ACK is not scaled.
 const FIRST_WINDOW: u64 = 65_535;
 
+/// What a SYN carries at the most, in front of that window.
+const SYN_DATA: u64 = 1460;
+
 /// Whether a socket that has fallen back received something twice: the kernel puts a segment that overlaps what it has at
 /// the wrong place, and throws the rest away or reads it from the wrong byte on.
 pub fn overlaps(run: &Run<'_>) -> bool {
@@ -31,8 +34,14 @@ pub fn ends_at_once(run: &Run<'_>) -> bool {
             && (sender.shut_down || sender.left)
             && reader.end_of_stream
             && reader.received < sender.sent
-            && reader.received <= FIRST_WINDOW
+            && reader.received <= FIRST_WINDOW + data_in_syn(run, side)
     })
+}
+
+/// How much of a stream may have come with the SYN.
+fn data_in_syn(run: &Run<'_>, side: Sender) -> u64 {
+    let taken = side == Sender::Client && run.counter(Sender::Server, "TcpExt.TCPFastOpenPassive") > 0;
+    if taken { SYN_DATA } else { 0 }
 }
 
 /// Whether a socket that has fallen back was closed with bytes unread, and no reset was sent: its unsent data is thrown away,
@@ -110,6 +119,16 @@ mod tests {
         assert!(looks(70_000, 64_260, fallback).ends_with("(fallen back to a TCP peer, end sent at the fallback)"));
         assert!(!looks(70_000, 64_260, "MPTcpExt.DssFallback").contains("end sent"));
         assert!(!looks(90_000, 80_000, fallback).contains("end sent"));
+        let fast = |received| {
+            let (case, mut seen) = fallen_back(70_000);
+            (seen.server.received, seen.server.mismatch) = (received, short(70_000, received));
+            count(&case, &mut seen, fallback);
+            let server = seen.hosts.entry(case.server.host).or_default();
+            server.counters.insert("TcpExt.TCPFastOpenPassive".into(), 1);
+            judge(&case, &seen).signature.contains("end sent")
+        };
+        assert!(!looks(70_000, 65_660, fallback).contains("end sent"));
+        assert_eq!([fast(65_660), fast(67_000)], [true, false], "1,400 bytes came with the SYN");
     }
 
     #[test]
