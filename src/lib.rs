@@ -8,8 +8,9 @@
 //!
 //! # Worlds
 //!
-//! A [`World`](world::World) runs a case and tells what was seen. [`HostWorld`](world::host::HostWorld) does so in network
-//! namespaces on this kernel, without privilege.
+//! A [`World`](world::World) runs a case and returns what was seen. [`HostWorld`](world::host::HostWorld) does so in network
+//! namespaces on this machine's kernel, without privilege; [`UmlWorld`](world::uml::UmlWorld) on a kernel of its own in
+//! virtual time, where the same case is the same run to the last packet.
 //!
 //! # Verdicts
 //!
@@ -38,7 +39,7 @@
 //! }
 //! ```
 //!
-//! A single case, by hand, and what it leaves as evidence:
+//! A single case, built by hand, and the evidence that it leaves:
 //!
 //! ```
 //! use whitewater::case::{Case, Host, Protocol};

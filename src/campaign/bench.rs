@@ -62,6 +62,33 @@ struct Progress {
     failed: bool,
 }
 
+/// A search for the first of some candidates that fails.
+struct Search<'a> {
+    candidates: &'a [Case],
+    attempts: u32,
+    progress: Vec<Progress>,
+    /// The runs under way, each with the index of its candidate.
+    tickets: BTreeMap<u64, usize>,
+    /// The first candidate that has failed so far.
+    best: Option<(usize, Failure)>,
+}
+
+impl Search<'_> {
+    /// How many candidates still matter: none behind one that fails can be the answer.
+    fn end(&self) -> usize {
+        self.best.as_ref().map_or(self.candidates.len(), |(index, _)| *index)
+    }
+
+    fn is_decided(&self) -> bool {
+        self.progress[..self.end()].iter().all(|one| one.answered >= self.attempts)
+    }
+
+    /// The next candidate to run.
+    fn next(&self) -> Option<usize> {
+        self.progress[..self.end()].iter().position(|one| one.submitted < self.attempts)
+    }
+}
+
 impl<'a> Bench<'a> {
     /// A bench that looks for failures that look like this signature. Evidence goes below `scratch`.
     pub fn new(pool: &'a Pool, signature: &'a str, limits: Limits, scratch: &'a Path) -> Bench<'a> {
@@ -115,49 +142,57 @@ impl<'a> Bench<'a> {
     ///
     /// Later candidates run while earlier ones are undecided, but the answer does not depend on which is fastest.
     pub fn first_failing(&mut self, candidates: &[Case], attempts: u32) -> Result<Option<(usize, Failure)>, Halt> {
-        let mut progress = vec![Progress::default(); candidates.len()];
-        let mut tickets = BTreeMap::new();
-        let mut best: Option<(usize, Failure)> = None;
-        loop {
-            // No candidate behind a failing one can be the answer.
-            let end = best.as_ref().map_or(candidates.len(), |(index, _)| *index);
-            if progress[..end].iter().all(|one| one.answered >= attempts) {
-                return Ok(best);
+        let progress = vec![Progress::default(); candidates.len()];
+        let mut search = Search { candidates, attempts, progress, tickets: BTreeMap::new(), best: None };
+        while !search.is_decided() {
+            self.hand_out(&mut search)?;
+            // Without tickets, all candidates that were left are known to pass.
+            if !search.tickets.is_empty()
+                && let Some(done) = self.receive(true)?
+            {
+                self.take_in(&mut search, &done);
             }
-            while tickets.len() < self.pool.width() {
-                let Some(next) = progress[..end].iter().position(|one| one.submitted < attempts) else { break };
-                if progress[next].submitted == 0 && self.passed.contains(&digest(&candidates[next])) {
-                    (progress[next].submitted, progress[next].answered) = (attempts, attempts);
-                    continue;
-                }
-                progress[next].submitted += 1;
-                tickets.insert(self.submit(&candidates[next])?, next);
-            }
-            if tickets.is_empty() {
-                // All that was left is known to pass.
+        }
+        Ok(search.best)
+    }
+
+    /// Starts runs of a search's candidates, as many as there is room for.
+    fn hand_out(&mut self, search: &mut Search<'_>) -> Result<(), Halt> {
+        while search.tickets.len() < self.pool.width() {
+            let Some(next) = search.next() else { break };
+            let (case, progress) = (&search.candidates[next], &mut search.progress[next]);
+            if progress.submitted == 0 && self.passed.contains(&digest(case)) {
+                (progress.submitted, progress.answered) = (search.attempts, search.attempts);
                 continue;
             }
-            let Some(done) = self.receive(true)? else { continue };
-            let mine = tickets.remove(&done.ticket);
-            let failure = self.sift(&done);
-            let Some(index) = mine else {
-                // A late result of an earlier search.
-                discard(failure.and_then(|failure| failure.evidence));
-                continue;
-            };
-            progress[index].answered += 1;
-            match failure {
-                Some(failure) if index < end => {
-                    progress[index].failed = true;
-                    let beaten = best.replace((index, failure));
-                    discard(beaten.and_then(|(_, failure)| failure.evidence));
-                }
-                Some(failure) => discard(failure.evidence),
-                None if progress[index].answered >= attempts && !progress[index].failed => {
-                    self.passed.insert(digest(&candidates[index]));
-                }
-                None => {}
+            progress.submitted += 1;
+            search.tickets.insert(self.submit(case)?, next);
+        }
+        Ok(())
+    }
+
+    /// Counts the result of one run of a search.
+    fn take_in(&mut self, search: &mut Search<'_>, done: &Done) {
+        let end = search.end();
+        let failure = self.sift(done);
+        let Some(index) = search.tickets.remove(&done.ticket) else {
+            // A late result of an earlier search.
+            discard(failure.and_then(|failure| failure.evidence));
+            return;
+        };
+        let progress = &mut search.progress[index];
+        progress.answered += 1;
+        match failure {
+            Some(failure) if index < end => {
+                progress.failed = true;
+                let beaten = search.best.replace((index, failure));
+                discard(beaten.and_then(|(_, failure)| failure.evidence));
             }
+            Some(failure) => discard(failure.evidence),
+            None if progress.answered >= search.attempts && !progress.failed => {
+                self.passed.insert(digest(&search.candidates[index]));
+            }
+            None => {}
         }
     }
 

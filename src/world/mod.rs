@@ -15,12 +15,12 @@ pub trait World: Send + Sync {
     /// Its name, as `--world` takes it.
     fn name(&self) -> &'static str;
 
-    /// The kernel that its cases run on, as `uname -rv` shows it, or at least its release; empty where nobody tells.
+    /// The kernel that its cases run on, as `uname -rv` shows it, or at least its release; empty if unknown.
     fn kernel(&self) -> String {
         String::new()
     }
 
-    /// The program that is this kernel, where it is a file of its own.
+    /// The program file of this kernel, if it has one.
     fn program(&self) -> Option<KernelProgram> {
         None
     }
@@ -30,22 +30,22 @@ pub trait World: Send + Sync {
         false
     }
 
-    /// Runs one case in an agent of its own and tells what was seen.
+    /// Runs one case in an agent of its own and returns what was seen.
     ///
-    /// `keep` is asked once the run is over: where it names a folder, the agent leaves its evidence there (see
-    /// [`crate::agent::evidence`]) before this call returns; the folder must exist.
+    /// `keep` is asked once the run is over: if it names a folder, which must exist, the agent leaves its evidence there
+    /// (see [`crate::agent::evidence`]) before this call returns.
     fn run(&self, case: &Case, keep: &dyn Fn(&Observation) -> Option<PathBuf>) -> Result<Observation, WorldError>;
 
-    /// Ends every case that runs at this moment: its agent dies, and its [`run`](World::run) returns
-    /// [`WorldError::AgentLost`] soon after. Cases that start later run as usual. May be called from any thread, and again
-    /// while the first call's cases are still ending. A world whose cases end by themselves at once need not do anything.
+    /// Ends every case that is running now: its agent dies, and its [`run`](World::run) soon returns
+    /// [`WorldError::AgentLost`]. Cases that start later run as usual. May be called from any thread, and repeatedly. A world
+    /// whose cases always end at once need not do anything.
     fn abandon(&self) {}
 }
 
 /// Why a world could not run a case.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
-    /// This machine cannot run it; the text says what is missing and how to mend it.
+    /// This machine cannot run it; the text says what is missing and how to get it.
     #[error("{0}")]
     Unable(String),
     /// The agent ended before it answered: it crashed, hung or was killed.

@@ -1,9 +1,8 @@
 //! The host world: cases on this machine's kernel, in real time.
 //!
 //! A [`HostWorld`] owns one small process, the nursery, in a user namespace of its own, which needs no privilege.
-//! For each case the nursery forks an agent, which makes its network namespaces and is gone with them when the case is
-//! over, however it ends. What ends the world, be it a kill -9, ends the nursery, and the nursery's end ends every
-//! agent.
+//! For each case the nursery forks an agent, which makes its network namespaces and goes with them when the case is over,
+//! however it ends. Whatever ends the world, even a kill -9, ends the nursery, and the nursery's end ends every agent.
 
 mod nursery;
 
@@ -46,7 +45,8 @@ impl Default for HostOptions {
     }
 }
 
-/// What an agent may need beyond its case's budget and patience before it counts as hung: building, settling, writing.
+/// How much time an agent may need beyond its case's budget and patience before it counts as hung: for building the
+/// topology, for settling and for writing.
 const AGENT_GRACE: Duration = Duration::from_secs(60);
 
 /// Network namespaces on this kernel.
@@ -125,7 +125,7 @@ impl World for HostWorld {
     }
 }
 
-/// The talk with one agent.
+/// The conversation with one agent.
 struct Agent<'a> {
     stream: &'a mut UnixStream,
     pid: Option<u32>,
@@ -156,7 +156,7 @@ impl Agent<'_> {
         }
     }
 
-    /// Waits until the agent's process is gone, and with it all it had.
+    /// Waits until the agent's process is gone, and everything it had with it.
     fn until_exit(&mut self) -> Result<(), WorldError> {
         loop {
             match self.hear()? {
@@ -175,7 +175,7 @@ impl Agent<'_> {
         protocol::receive(self.stream).map_err(|error| self.lost(error))
     }
 
-    /// What a broken talk means. A hung agent is killed here; its nursery sees to the rest.
+    /// What a broken conversation means. A hung agent is killed here; its nursery does the rest.
     fn lost(&self, error: ProtocolError) -> WorldError {
         let hung = matches!(&error, ProtocolError::Gone(io) if io.kind() == io::ErrorKind::WouldBlock);
         match (hung, self.pid.and_then(|pid| i32::try_from(pid).ok())) {

@@ -1,12 +1,12 @@
 //! The nursery: a process that forks agents.
 //!
-//! Forking a case from here rather than from the campaign has three reasons. A user namespace can be entered by a
-//! single-threaded process alone (user_namespaces(7)), and this way it is entered once instead of once a case. A fork
-//! of a small single-threaded process is cheap, and safe where one of a process with threads is not. And an agent dies
-//! with its nursery, which dies with its world: the kernel sees to both, so nothing stays behind whoever is killed.
+//! There are three reasons to fork agents here rather than in the campaign. Only a single-threaded process can enter a user
+//! namespace (user_namespaces(7)), and this way it is entered once, not for each case. Forking a small single-threaded
+//! process is cheap, and safe, unlike forking one with threads. And an agent dies with its nursery, which dies with its
+//! world: the kernel ensures both, so nothing stays behind whichever process is killed.
 //!
-//! The world asks for an agent by sending one end of a fresh stream over the control socket; the agent talks over it,
-//! and when it has ended, the nursery says how over the same stream.
+//! The world asks for an agent by sending one end of a new stream over the control socket. The agent talks over it, and
+//! when the agent has ended, the nursery reports how over the same stream.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -98,7 +98,7 @@ struct Child {
     stream: UnixStream,
 }
 
-/// The nursery's life, in the forked process.
+/// What the nursery does, in the forked process.
 fn serve(mut control: UnixStream) -> io::Result<()> {
     // A Ctrl-C goes to the terminal's whole process group; only the campaign is to answer it.
     nix::unistd::setsid()?;
@@ -162,7 +162,7 @@ fn fork_agent(stream: UnixStream) -> io::Result<Child> {
     }
 }
 
-/// Ends this process with what `life` ends with. A panic must not unwind into the frames that were forked along.
+/// Ends this process with the exit code of `life`. A panic must not unwind into the frames of the parent process.
 fn end_with<E>(life: impl FnOnce() -> Result<(), E>) -> ! {
     process::exit_now(match catch_unwind(AssertUnwindSafe(life)) {
         Ok(Ok(())) => 0,
@@ -171,7 +171,7 @@ fn end_with<E>(life: impl FnOnce() -> Result<(), E>) -> ! {
     })
 }
 
-/// An agent's life, in its own process.
+/// What an agent does, in its own process.
 fn be_agent(stream: UnixStream, nursery: Pid) -> Result<(), Box<dyn std::error::Error>> {
     process::set_parent_death_signal()?;
     if getppid() != nursery {
@@ -184,7 +184,7 @@ fn be_agent(stream: UnixStream, nursery: Pid) -> Result<(), Box<dyn std::error::
     Ok(agent::serve(stream)?)
 }
 
-/// Tells of every agent that has ended, over its own stream, and forgets it.
+/// Reports every agent that has ended, over its own stream, and forgets it.
 fn reap(children: &mut Vec<Child>) {
     loop {
         let (pid, how, clean) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {

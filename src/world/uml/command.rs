@@ -12,7 +12,7 @@ use super::{UmlWorld, WorldError, case_folder, console, console_of, lost, troubl
 use crate::agent::command::{CONSOLES, ORDER, OUTCOME, Order, Outcome};
 use crate::agent::init::COVERAGE;
 
-/// How often it is seen whether the command has printed anything.
+/// How often to check whether the command has printed anything.
 const LOOK: Duration = Duration::from_millis(20);
 /// What is handed on at once.
 const CHUNK: usize = 64 << 10;
@@ -22,7 +22,7 @@ const CHUNK: usize = 64 << 10;
 pub struct CommandEnd {
     /// Its exit code as a shell has it; `None`: the kernel went down before it ended.
     pub code: Option<u8>,
-    /// What the kernel complained of: panics, warnings, the reports of its checks.
+    /// The complaints of the kernel: panics, warnings, the reports of its checks.
     pub complaints: Vec<String>,
 }
 
@@ -81,7 +81,7 @@ impl UmlWorld {
     }
 }
 
-/// Hands on what comes to stand in a file, until all is done.
+/// Copies what is appended to a file, until the writer is done.
 fn hand_on(path: &Path, done: &AtomicBool, mut to: impl Write) -> io::Result<()> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0; CHUNK];

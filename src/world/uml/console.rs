@@ -1,10 +1,10 @@
-//! What a guest's kernel says on its console: is it a complaint?
+//! Finds complaints in what a guest's kernel writes to its console.
 
 /// The most lines of complaints that are kept.
 const LINES_MAX: usize = 400;
 
-/// What the lines of a complaint begin with or hold: panics, oopses, warnings, and the reports of KASAN, UBSAN, lockdep
-/// and the other checks of a debug kernel.
+/// The marks of a complaint's first line: panics, oopses, warnings, and the reports of KASAN, UBSAN, lockdep and the other
+/// checks of a debug kernel.
 const COMPLAINTS: [&str; 24] = [
     "Kernel panic - not syncing",
     "kernel BUG at",
@@ -36,7 +36,7 @@ const COMPLAINTS: [&str; 24] = [
 /// switches off, which is ours to tell.
 const HARMLESS: [&str; 2] = ["Attempted to kill init!", "Requested init"];
 
-/// The complaints of the kernel: from the first line of one to the end of what it said. Empty where it had none.
+/// The complaints of the kernel: everything from the first line of a complaint on. Empty if there is none.
 pub(super) fn complaints(console: &str) -> Vec<String> {
     let lines = console.lines().map(|line| line.trim_end_matches('\r'));
     lines.skip_while(|line| !is_complaint(line)).take(LINES_MAX).map(str::to_owned).collect()

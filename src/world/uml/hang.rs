@@ -1,7 +1,7 @@
-//! What it means that a guest ended without a reply: a finding where its kernel hung, trouble of ours otherwise.
+//! What it means that a guest ended without a reply: a finding if its kernel hung, trouble of ours otherwise.
 //!
-//! An agent sleeps in few ways of its own: in poll, on a futex, for a time. A thread of it that waits in a socket's code,
-//! or that nothing can wake, and is still there long after everything has had its time, waits for the kernel.
+//! An agent's threads sleep in few ways: in poll, on a futex, for a time. A thread that waits in a socket's code, or that
+//! nothing can wake, and is still there long after the case should have ended, waits for the kernel.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::observation::Hang;
 
 /// The CPU time that any case gets: some hundred times as much as a usual one needs.
 const BASE: Duration = Duration::from_secs(10);
-/// What a slow case, with tiny segments or single bytes, moves at least in a second of CPU time.
+/// How many bytes even a slow case, with tiny segments or single bytes, moves in a second of CPU time.
 const BYTES_PER_SECOND: u64 = 100_000;
 /// How much more a kernel needs that checks itself, measured: 7 for a lossy case, 16 for a boot.
 const DEBUG: u32 = 8;
@@ -50,7 +50,7 @@ fn held(line: &str) -> Option<Hang> {
     held.then(|| Hang::Holds { thread: thread.to_owned(), place: place.to_owned() })
 }
 
-/// What else became of a guest that left no reply, in words.
+/// How else a guest without a reply ended, in words.
 pub(super) fn words(end: Ended) -> String {
     let seconds = |time: Duration| time.as_secs();
     match end {

@@ -1,8 +1,8 @@
-//! Starting a kernel such that nothing of the host shows in it, and waiting for its end.
+//! Starting a kernel so that it sees nothing of the host, and waiting for its end.
 //!
-//! A kernel of this world computes: its clock moves only when everyone in it sleeps, by exactly as much as the next timer
-//! asks for, and all its randomness comes from its command line and from its init. What else could differ between two
-//! runs is fixed here. So the text of the command line counts, every letter of it: no path of this machine stands there.
+//! The clock of such a kernel moves only when everything in it sleeps, and exactly to the next timer, and all its randomness
+//! comes from its command line and from its init. Everything else that could differ between two runs is fixed here. Every
+//! letter of the command line counts, so there are no paths of this machine on it.
 
 use std::fs::File;
 use std::io;
@@ -42,14 +42,14 @@ const CONSOLES: RawFd = 10;
 /// In the case folder: what the kernel says.
 pub(super) const CONSOLE: &str = "console.log";
 
-/// How often a running kernel's CPU time is looked at.
+/// How often a running kernel's CPU time is checked.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a kernel may do nothing at all. It never waits for anything of the host.
 const ASLEEP: Duration = Duration::from_secs(60);
-/// How much a kernel may say. One that complains says a few kilobytes, one that repeats itself for ever fills the disk.
+/// How much a kernel may write to its console. Complaints take a few kilobytes; a kernel that repeats itself for ever would
+/// fill the disk.
 const CONSOLE_MAX: u64 = 8 << 20;
-/// The share of the CPU time that a guest's programs have at most where it is their kernel that computes for ever: one
-/// part in so many.
+/// If a guest's programs had less than one part in this many of the CPU time, it is their kernel that computes for ever.
 const PROGRAMS_SHARE: u32 = 50;
 
 /// How much memory the guest of `case` has, in MiB.
@@ -63,10 +63,9 @@ pub(super) fn memory(case: &Case, debug: bool) -> u32 {
 pub(super) enum Ended {
     /// By itself.
     Exited(ExitStatus),
-    /// Killed, after so much CPU time of which its guest's programs had next to nothing for the latter half: they got
-    /// nowhere.
+    /// Killed, after this much CPU time. In the latter half of it the guest's programs had next to none: they got nowhere.
     KernelComputed(Duration),
-    /// Killed, after so much CPU time in which its guest's programs had their share.
+    /// Killed, after this much CPU time, of which the guest's programs had their share.
     GuestComputed(Duration),
     /// Killed, after having slept for this long.
     Slept(Duration),
@@ -158,8 +157,7 @@ impl Running {
         self.handle.try_clone()
     }
 
-    /// Waits for its end, and kills it once it has had `limit` of CPU time, however long that takes, sleeps for ever, or never
-    /// ends to talk.
+    /// Waits for its end. Kills it if it has used `limit` of CPU time, sleeps for ever, or writes to its console without end.
     pub(super) fn wait(&mut self, limit: Duration) -> io::Result<Ended> {
         let mut watch = Watch::new(limit);
         loop {

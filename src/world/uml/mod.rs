@@ -1,7 +1,7 @@
 //! The deterministic world: each case on a Linux kernel of its own, in virtual time.
 //!
 //! The kernel is User-Mode Linux: an ordinary process, started afresh for each case in some 10 ms, with the
-//! [agent as its init](crate::agent::init). Its clock leaps from timer to timer, so waiting takes no time, and all its
+//! [agent as its init](crate::agent::init). Its clock jumps from timer to timer, so waiting takes no time, and all its
 //! randomness comes from the case's seed: the same case on the same kernel program is the same run, packet for packet,
 //! time stamps included. docs/deterministic.md says how to get a kernel, and what this world cannot show.
 //!
@@ -43,11 +43,11 @@ use coverage::{Coverage, CoverageError};
 use kernels::{Kernel, KernelError, Store};
 use launch::{Ended, Launch, Running};
 
-/// In the evidence of this world: what the kernel said.
+/// In the evidence of this world: the kernel's console.
 pub const KERNEL_LOG: &str = "kernel.log";
 /// How many of a console's last lines an error shows.
 const LAST_LINES: usize = 12;
-/// How much of what a kernel has said is looked at: its first complaint is what counts.
+/// How much of a kernel's console is searched for complaints: the first one matters.
 const CONSOLE_READ_MAX: u64 = 16 << 20;
 /// The longest reply of an agent that is read.
 const REPLY_MAX: u64 = 256 << 20;
@@ -59,8 +59,8 @@ pub struct UmlOptions {
     pub plant: Option<Plant>,
     /// Which device carries impaired links.
     pub carrier: CarrierChoice,
-    /// How much CPU time of the host a case may take; `None`: as its bytes and the kernel suggest, generously. Waiting takes
-    /// none here: what takes longer computes for ever.
+    /// How much CPU time of the host a case may take; `None`: a generous amount for its bytes and the kernel. Waiting takes
+    /// none in this world, so a case that takes longer computes for ever.
     pub cpu_limit: Option<Duration>,
     /// The program that is the guest's init: one whose `main` begins with [`init::main`] where [`init::is_guest`] says so.
     /// `None`: this very program.
@@ -154,10 +154,10 @@ impl UmlWorld {
         self.slots.cpus()
     }
 
-    /// Starts a kernel and has it switch off at once: how long that takes is the least that any case takes.
+    /// Starts a kernel and has it switch off at once. No case takes less time than that.
     ///
     /// # Errors
-    /// [`WorldError::AgentLost`] with the end of the kernel's console where it does not come up.
+    /// [`WorldError::AgentLost`] with the end of the kernel's console if it does not come up.
     pub fn boot(&self) -> Result<(), WorldError> {
         let folder = case_folder()?;
         let limit = self.cpu_limit(&Case::default());
@@ -167,8 +167,8 @@ impl UmlWorld {
         }
     }
 
-    /// Runs a case and digests all that was seen of it, packets and their virtual time stamps included: SHA-256 in
-    /// hexadecimal digits. Two runs of a case have the same one.
+    /// Runs a case and returns the digest of everything seen, including packets and their virtual time stamps: SHA-256 in
+    /// hexadecimal digits. Two runs of a case have the same digest.
     pub fn fingerprint(&self, case: &Case) -> Result<(Observation, String), WorldError> {
         let run = self.run_once(case, true)?;
         let prints = run.prints()?;

@@ -1,5 +1,5 @@
-//! How much CPU a kernel of this world has had, itself and its guest's processes: what tells a kernel that computes for
-//! ever from one that a busy machine does not let run.
+//! How much CPU time a kernel of this world and its guest's processes have had: this distinguishes a kernel that computes
+//! for ever from one that a busy machine does not let run.
 
 use std::fs;
 use std::io;

@@ -1,7 +1,7 @@
 //! Which lines of its own code a kernel has executed over a campaign.
 //!
-//! Each guest of a kernel with coverage leaves its counters; they are added up here. What they mean in lines only the
-//! compiler's own `gcov` knows, from the notes (`.gcno`) that are kept with the kernel: it is asked at the end.
+//! Each guest of a kernel with coverage leaves its counters, which are added up here. At the end the compiler's own `gcov`
+//! turns them into lines, with the notes (`.gcno`) that are kept with the kernel.
 
 mod gcda;
 mod lines;
@@ -19,7 +19,7 @@ use gcda::Gcda;
 
 pub use lines::{FileLines, Function, lcov};
 
-/// Why coverage could not be told.
+/// Why there is no coverage.
 #[derive(Debug, thiserror::Error)]
 pub enum CoverageError {
     /// This kernel counts nothing.

@@ -13,8 +13,8 @@ use super::{
     is_name, make, source,
 };
 
-/// What a kernel would say of when, where and by whom it was built, and what its random numbers would depend on: kept
-/// the same, so that the same source gives the same program.
+/// When, where and by whom a kernel says it was built, which its random numbers depend on: always the same, so that the same
+/// source gives the same program.
 const IDENTITY: [(&str, &str); 4] = [
     ("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 1970"),
     ("KBUILD_BUILD_VERSION", "1"),
@@ -56,7 +56,7 @@ impl BuildOptions {
     }
 }
 
-/// How far a build is.
+/// The progress of a build.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
     /// The tarball is being unpacked.
@@ -79,7 +79,7 @@ pub enum Progress<'a> {
 pub struct Built {
     /// The kernel.
     pub kernel: Kernel,
-    /// Lines of the configuration that this source did not take: cases that need them will not run.
+    /// Lines of the configuration that this source does not support: cases that need them will not run.
     pub unmet: Vec<String>,
     /// How many things were compiled: few where the name had been built before.
     pub steps: u64,

@@ -1,4 +1,4 @@
-//! Running the programs of a build: all that they say goes into a log, and is shown as it comes.
+//! Running the programs of a build: their output goes into a log, and is shown as it comes.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -38,7 +38,7 @@ pub fn missing_packages() -> Vec<&'static str> {
     packages
 }
 
-/// Refuses where a program is missing.
+/// An error if a program is missing.
 pub(super) fn require_programs() -> Result<(), KernelError> {
     let missing = missing();
     if missing.is_empty() {

@@ -1,9 +1,9 @@
 //! The kernels of the deterministic world: building, keeping and checking them.
 //!
-//! They lie in one folder, the [`Store`]. Each has a folder of its name with the program (`linux`), the configuration
-//! it was built with (`config`) and what else is known of it (`kernel.toml`). What builds need beside that lies there,
-//! too, in folders that begin with a dot: `.build` keeps the objects of each kernel, so that the next build of that name
-//! compiles only what has changed, and `.source` what was unpacked.
+//! They are kept in one folder, the [`Store`]. Each has a folder of its name with the program (`linux`), the configuration
+//! it was built with (`config`) and its version, hashes and origin (`kernel.toml`). Folders that begin with a dot are for
+//! builds: `.build` keeps the objects of each kernel, so that the next build of that name compiles only what has changed,
+//! and `.source` keeps unpacked tarballs.
 
 mod build;
 mod config;
