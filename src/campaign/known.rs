@@ -71,6 +71,7 @@ struct Entry {
 /// The known bugs of kernels: the case files of `cases/known/`.
 const BUILT_IN: &[&str] = &[
     include_str!("../../cases/known/both-windows-stall-7.2.toml"),
+    include_str!("../../cases/known/checksum-retransmission-splat-7.2.toml"),
     include_str!("../../cases/known/checksum-stall-6.18.toml"),
     include_str!("../../cases/known/checksum-stall-7.2.toml"),
     include_str!("../../cases/known/data-fin-unheeded-6.18.toml"),

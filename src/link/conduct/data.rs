@@ -30,6 +30,8 @@ pub(super) struct Connection {
     window_end: u64,
     /// Whether it has, or had, several flows.
     pub shared: bool,
+    /// When a backup last carried what another flow had carried, or kept, before.
+    pub reinjected: Option<Nanos>,
     came: Ranges,
     came_fin: Option<u64>,
     /// What its subflows have acknowledged, and so passed on to the connection.

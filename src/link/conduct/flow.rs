@@ -16,7 +16,7 @@ use crate::payload::Payload;
 const WELL: Nanos = 150_000_000;
 
 /// A host processes packets that arrive at the same moment one by one, and may answer the first before it knows the second.
-const MOMENT: Nanos = 1_000_000;
+pub(super) const MOMENT: Nanos = 1_000_000;
 
 /// An acknowledgement covers everything that arrived this long ago, if nothing else makes the host wait: none is delayed for
 /// more than 200 ms (TCP_DELACK_MAX).

@@ -25,7 +25,7 @@ use super::identity::MAX_FLOWS;
 use super::packet::{ETHERNET_HEADER, Segment, View, checksum_holds};
 use super::stage::Nanos;
 use data::Connection;
-use flow::Flow;
+use flow::{Flow, MOMENT};
 use options::{Mptcp, Options};
 
 /// How many breaches of one host are kept: the first ones matter.
@@ -283,7 +283,14 @@ impl Watch {
         let flow = &mut self.flows[number];
         // A retransmission over another subflow goes on with data that still waits in the queue of the subflow in trouble, which
         // has not been on the wire before. The same holds for data that waited there for a closed window.
-        flow.reinjects |= (!flow.is_new || flow.has_waited) && !passing.payload.is_empty();
+        let reinjects = (!flow.is_new || flow.has_waited) && !passing.payload.is_empty();
+        // The timer that is behind it may use several backups at once, each for another part.
+        let connection = flow.connection.map(|connection| &mut self.connections[connection]);
+        if let Some(connection) = connection.filter(|_| flow.backup) {
+            connection.reinjected = if reinjects { Some(passing.now) } else { connection.reinjected };
+            flow.reinjects |= connection.reinjected.is_some_and(|at| passing.now - at <= MOMENT);
+        }
+        flow.reinjects |= reinjects;
         if flow.reinjects {
             return Ok(());
         }

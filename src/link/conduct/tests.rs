@@ -371,6 +371,27 @@ fn a_backup_that_sends_old_data_again_may_go_on_with_new_data() {
 }
 
 #[test]
+fn several_backups_may_share_what_is_sent_again() {
+    let judged = |first: u64| {
+        let mut scene = Scene::mptcp();
+        scene.send(Backward, ack(0).options(&dss(Some(0), None, false)));
+        scene.send(Forward, data(0, 100).options(&dss(None, Some((0, 1, 100)), false)));
+        for port in [40001, 40002] {
+            scene.send(Forward, sample::syn(0xffff_ffff).ports(port, 5000).options(&join(1)));
+            scene.send(Backward, sample::syn_ack(999, 0).ports(port, 5000).options(&SYN));
+        }
+        scene.send(Backward, ack(100).options(&dss(Some(100), None, false)));
+        scene.now += 300_000_000;
+        for (port, begin) in [(40001, first), (40002, 100)] {
+            scene.send(Forward, data(0, 100).ports(port, 5000).options(&dss(None, Some((begin, 1, 100)), false)));
+        }
+        scene.looks()
+    };
+    assert_eq!(judged(0), [""; 0]);
+    assert_eq!(judged(100).len(), 1);
+}
+
+#[test]
 fn backups_are_judged_where_time_is_exact_and_nothing_is_held_back() {
     let judged = |cork: bool, exact: bool| {
         let mut case = case();

@@ -176,7 +176,8 @@ fn counts(run: &Run<'_>, host: Host, name: &str) -> bool {
 /// because other subflows had joined.
 fn reset_its_last_subflow(run: &Run<'_>) -> bool {
     let lonely = |host| {
-        let subflows = sockets(run, "tcp").any(|(of, it)| of == host && detail(it, "mptcp_subflow") == 1);
+        let is_subflow = |it: &SocketState| it.state != "LISTEN" && detail(it, "mptcp_subflow") == 1;
+        let subflows = sockets(run, "tcp").any(|(of, it)| of == host && is_subflow(it));
         let joined = counts(run, host, "MPJoinAckRx") || counts(run, host, "MPJoinSynAckRx");
         joined && counts(run, host, "MPRstTx") && !subflows
     };
@@ -397,7 +398,8 @@ mod tests {
             let host = seen.hosts.entry(case.client.host).or_default();
             counters.iter().for_each(|name| _ = host.counters.insert(format!("MPTcpExt.{name}"), 1));
             let subflow = SocketState { protocol: "tcp".into(), ..mptcp_socket("ESTAB", &[("mptcp_subflow", 1)]) };
-            host.stalled_sockets = vec![mptcp_socket("FIN-WAIT-2", &[])];
+            let listener = SocketState { protocol: "tcp".into(), ..mptcp_socket("LISTEN", &[("mptcp_subflow", 1)]) };
+            host.stalled_sockets = vec![mptcp_socket("FIN-WAIT-2", &[]), listener];
             host.stalled_sockets.extend(left.then_some(subflow));
             judge(&case, &seen).signature.contains("last subflow reset")
         };
