@@ -2,6 +2,7 @@
 //! endpoints' stories allow. docs/findings has the packets and the source of each.
 
 use crate::observation::MptcpState;
+use crate::oracle::expectation::middlebox;
 use crate::oracle::{BOTH, Run};
 use crate::payload::Sender;
 
@@ -30,12 +31,19 @@ pub fn ends_at_once(run: &Run<'_>) -> bool {
         let later = |state: MptcpState| !state.remote_key || run.counter(side, BEGINNINGS[0]) > 0;
         let falls_back = |state: MptcpState| state.fallback || sender.left && later(state);
         sender.mptcp.is_some_and(falls_back)
-            && BEGINNINGS.iter().any(|name| BOTH.into_iter().any(|end| run.counter(end, name) > 0))
+            && begins_with_it(run)
             && (sender.shut_down || sender.left)
             && reader.end_of_stream
             && reader.received < sender.sent
             && reader.received <= FIRST_WINDOW + data_in_syn(run, side)
     })
+}
+
+/// Whether the fallback came at the beginning of a stream. Where a middlebox takes MP_CAPABLE from the first data, it counts as any
+/// other.
+fn begins_with_it(run: &Run<'_>) -> bool {
+    let stripped = middlebox::strip_midway(run.case).then_some("MPTcpExt.DssFallback");
+    BEGINNINGS.into_iter().chain(stripped).any(|name| BOTH.into_iter().any(|end| run.counter(end, name) > 0))
 }
 
 /// How much of a stream may have come with the SYN.
@@ -70,7 +78,7 @@ fn has_fallen_back(run: &Run<'_>, side: Sender) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::case::{Case, Host, Leave, Manner, Protocol};
+    use crate::case::{Action, Case, Host, Leave, LinkId, Manner, Pick, Protocol, Removal, Rule, Strip, TcpOption};
     use crate::observation::{CallError, MptcpState, Observation};
     use crate::oracle::{healthy, judge};
     use crate::payload::{Damage, Mismatch, Sender};
@@ -119,6 +127,16 @@ mod tests {
         assert!(looks(70_000, 64_260, fallback).ends_with("(fallen back to a TCP peer, end sent at the fallback)"));
         assert!(!looks(70_000, 64_260, "MPTcpExt.DssFallback").contains("end sent"));
         assert!(!looks(90_000, 80_000, fallback).contains("end sent"));
+        let stripped = |action| {
+            let (mut case, mut seen) = fallen_back(4097);
+            case.server.protocol = Protocol::Mptcp;
+            case.links.entry(LinkId::Ns1Ns2).or_default().forward.rules = vec![Rule::once(Pick::Data(0), action)];
+            (seen.server.received, seen.server.mismatch) = (2096, short(4097, 2096));
+            count(&case, &mut seen, "MPTcpExt.DssFallback");
+            judge(&case, &seen).signature.contains("end sent")
+        };
+        let strip = Action::Strip(Strip { option: TcpOption::MpCapable, by: Removal::Nothing });
+        assert_eq!([stripped(strip), stripped(Action::Duplicate)], [true, false]);
         let fast = |received| {
             let (case, mut seen) = fallen_back(70_000);
             (seen.server.received, seen.server.mismatch) = (received, short(70_000, received));

@@ -166,7 +166,9 @@ fn may_fail_to_connect(case: &Case) -> bool {
 
 /// Whether an event removes the first subflow of the connection, and something else may end the others.
 fn may_be_orphaned(case: &Case) -> bool {
-    let rough = losses::directions(case).any(|way| !(way.rules.is_empty() && way.faults.is_empty()));
+    // A join that losses or an outage make late is refused, too, once an end has shut down.
+    let rough = losses::directions(case)
+        .any(|way| !(way.rules.is_empty() && way.faults.is_empty() && way.outages.is_empty()) || way.loss.is_some());
     let hasty = case.hosts.values().any(|knobs| knobs.sysctls.contains_key(&Sysctl::MptcpCloseTimeout));
     let retired = case.events.iter().filter(|event| event.what.retires()).count();
     // A client takes a subflow for established before its server has refused it.
@@ -239,6 +241,15 @@ mod tests {
         assert!(orphaned(LinkId::Path1, |knobs| knobs.join_initial = false));
         assert!(!orphaned(LinkId::Path1, |_| ()));
         assert!(!orphaned(LinkId::Path2, |knobs| knobs.pm.subflows = Some(0)));
+        let late = |change: fn(&mut Impairments)| {
+            let mut case = Case { topology: Topology::Parallel(2), ..mptcp(Impairments::default()) };
+            let what = Happening::Destroy { host: Host::Ns1, link: LinkId::Path1 };
+            case.events = vec![Event { when: Moment::Client(1), what }];
+            change(&mut case.links.entry(LinkId::Path2).or_default().forward);
+            Expectation::of(&case).may_be_orphaned
+        };
+        assert!(late(|way| way.outages = vec![Outage { from: Duration::ZERO, to: Duration::from_millis(205) }]));
+        assert!(!late(|way| way.delay = Duration::from_millis(9)));
     }
 
     #[test]
