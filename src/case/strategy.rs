@@ -8,6 +8,7 @@
 //! weight. Every drawn case is valid, and cheap enough that a healthy kernel usually ends it within about a second:
 //! `cost` bounds its payload by what its links and buffers let through.
 
+mod alone;
 mod cost;
 mod critical;
 mod draw;
@@ -345,7 +346,7 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         paths::sizes(&mut case, space.size_max);
         paths::events(&mut case, impaired);
         if impaired && space.allows(Group::Delay) {
-            paths::retires(&mut case, space.size_max);
+            alone::draw(&mut case, space.size_max);
         }
     }
     if on(Group::Leave) {

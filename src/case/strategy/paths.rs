@@ -25,11 +25,6 @@ const USER_SPACE_SHARE: f64 = 0.2;
 const FIRST_SHARE: f64 = 0.12;
 /// The share of hindrances that are of all paths, of which one recovers soon.
 const ALL_DOWN_SHARE: f64 = 0.2;
-/// The share of cases with several impaired paths in which one thing is told of a path and nothing else happens: what comes
-/// of it is certain then.
-const RETIRES_SHARE: f64 = 0.35;
-/// The least that such a transfer carries, and up to where in it that happens. The rest is more than any window holds by then.
-const RETIRES: (u64, u64) = (1 << 20, 256 << 10);
 /// What a long transfer has at least in one direction, where the links let so much through.
 const LONG: u64 = 128 << 10;
 
@@ -96,7 +91,7 @@ fn ratios(draw: &mut Draw, paths: usize) -> Vec<u32> {
     ratios
 }
 
-fn impairments(case: &mut Case, way: LinkId, direction: Direction) -> &mut Impairments {
+pub(super) fn impairments(case: &mut Case, way: LinkId, direction: Direction) -> &mut Impairments {
     case.links.entry(way).or_default().impairments_mut(direction)
 }
 
@@ -253,57 +248,6 @@ pub(super) fn events(case: &mut Case, rough: bool) {
     first(case, &mut draw);
 }
 
-/// Has a further path taken back, or made a backup, in the middle of a long transfer over links that do nothing but take their
-/// time.
-pub(super) fn retires(case: &mut Case, most: u64) {
-    let mut draw = Draw::new(case.seed, "retires");
-    let managed = [case.client.host, case.server.host].iter().any(|host| case.knobs(*host).pm.userspace);
-    if case.topology == Topology::Diamond || managed || !draw.chance(RETIRES_SHARE) {
-        return;
-    }
-    let ways = case.topology.ways();
-    case.links.clear();
-    let slow = draw.micros_log(1_000, 10_000);
-    for way in ways {
-        for direction in Direction::BOTH {
-            impairments(case, *way, direction).delay = slow * draw.pick(&[1, 1, 2]);
-        }
-    }
-    let (client, server) = (case.client.host, case.server.host);
-    let announced = draw.chance(0.4);
-    let owner = if announced { server } else { client };
-    let link = draw.pick(&ways[1..]);
-    for host in [client, server] {
-        let knobs = knobs(case, host);
-        // Who hears of no address needs no leave to use one: what it then makes of one that goes is another matter.
-        let accepted = if announced { 8 } else { draw.pick(&[0, 8]) };
-        knobs.pm = PathManager { subflows: Some(8), accepted: Some(accepted), ..PathManager::default() };
-        knobs.join_initial = true;
-        if host == owner {
-            let endpoint = |way: &LinkId| PmEndpoint { signal: announced, subflow: !announced, ..PmEndpoint::on(*way) };
-            knobs.pm.endpoints = ways[1..].iter().map(endpoint).collect();
-        }
-    }
-    let side = draw.pick(&[Sender::Client, Sender::Server]);
-    let (least, until) = RETIRES;
-    let bytes = draw.log(least, 4 << 20).min(cost::payload_limit(case, side)).min(most);
-    let at = draw.even(until / 4, until).min(bytes);
-    let (when, first) = match side {
-        Sender::Client => (Moment::Client(at), First::Client),
-        Sender::Server => (Moment::Server(at), First::Server),
-    };
-    let endpoint = if side == Sender::Client { &mut case.client } else { &mut case.server };
-    endpoint.payload = endpoint.payload.max(bytes);
-    case.ending.first = first;
-    // A backup is one for both ends, whoever says so.
-    let host = if draw.chance(0.5) { client } else { server };
-    let what = match draw.even(0, 1) {
-        0 if host == owner => Happening::Backup { host, link, on: true },
-        _ => Happening::Remove { host: owner, link },
-    };
-    case.events = vec![Event { when, what }];
-}
-
 /// Makes the first subflow go, instead of others: what is left is a subflow that has joined.
 fn first(case: &mut Case, draw: &mut Draw) {
     let host = case.client.host;
@@ -357,7 +301,7 @@ fn told(case: &Case, draw: &mut Draw) -> Option<Happening> {
     })
 }
 
-fn knobs(case: &mut Case, host: Host) -> &mut crate::case::Knobs {
+pub(super) fn knobs(case: &mut Case, host: Host) -> &mut crate::case::Knobs {
     case.hosts.entry(host).or_default()
 }
 

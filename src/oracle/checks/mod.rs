@@ -16,6 +16,7 @@ mod path_changes;
 mod path_events;
 mod slow;
 mod splat;
+mod stranded;
 mod subflows;
 
 use super::{Run, Verdict};
@@ -24,7 +25,7 @@ use crate::observation::End;
 /// The checks. Earlier ones explain the trouble that later ones would see: a kernel that complains is at fault whatever else
 /// went wrong; trouble of our own makes everything else worthless; wrong bytes are wrong however the run ended; after an
 /// error at one end the other may wait in vain; and what a broken transfer counts or leaves behind proves nothing.
-pub(super) const IN_ORDER: [fn(&Run<'_>) -> Option<Verdict>; 19] = [
+pub(super) const IN_ORDER: [fn(&Run<'_>) -> Option<Verdict>; 20] = [
     splat::check,
     trouble,
     disabled::check,
@@ -44,6 +45,7 @@ pub(super) const IN_ORDER: [fn(&Run<'_>) -> Option<Verdict>; 19] = [
     path_events::check,
     leftovers::check,
     slow::check,
+    stranded::check,
 ];
 
 /// Trouble of ours: the run is worthless as evidence.

@@ -124,13 +124,17 @@ fn is_smooth(run: &Run<'_>) -> bool {
 
 /// Whether the links only delay packets, and no event interrupts them.
 pub fn is_calm(run: &Run<'_>) -> bool {
+    run.case.events.iter().all(|event| event.what.outage().is_none()) && is_calm_but_for_outages(run)
+}
+
+/// Whether the links do nothing but take their time, whatever keeps packets from them altogether for a while.
+pub fn is_calm_but_for_outages(run: &Run<'_>) -> bool {
     let only_delays =
         |impairments: &Impairments| *impairments == Impairments { delay: impairments.delay, ..Impairments::default() };
     let links = run.case.topology.links().iter().map(|id| run.case.link(*id));
     let smooth = |link: crate::case::Link| Direction::BOTH.iter().all(|way| only_delays(link.impairments(*way)));
-    let outages = run.case.events.iter().any(|event| event.what.outage().is_some());
     let fallen_back = BOTH.into_iter().any(|side| run.story(side).mptcp.is_none_or(|state| state.fallback));
-    run.case.is_mptcp() && run.case.cpus == 1 && !outages && !fallen_back && links.into_iter().all(smooth)
+    run.case.is_mptcp() && run.case.cpus == 1 && !fallen_back && links.into_iter().all(smooth)
 }
 
 #[cfg(test)]

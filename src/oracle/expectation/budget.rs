@@ -16,9 +16,13 @@ const SLACK: u32 = 4;
 
 /// How long the whole transfer of `case` may take.
 pub fn of(case: &Case, patience: Duration) -> Duration {
-    let estimate = calls(case) + rates(case) + windows(case) + repairs(case);
-    let each = 2 * patience + rests(case) + SLACK * estimate;
+    let each = 2 * patience + unhindered(case);
     (BASE + each * u32::from(case.rounds.count)).min(MAX)
+}
+
+/// How long each connection of `case` may take where it always goes on.
+pub fn unhindered(case: &Case) -> Duration {
+    rests(case) + SLACK * (calls(case) + rates(case) + windows(case) + repairs(case))
 }
 
 /// The endpoints of `case`, each with the other one.
