@@ -351,10 +351,14 @@ pub struct Breach {
 impl Breach {
     /// Not all that came long ago is acknowledged.
     pub const LEAVES_OUT: &'static str = "an acknowledgement that leaves out what came";
+    /// Nothing is said about what came long ago.
+    pub const OWES: &'static str = "no acknowledgement of what came";
     /// Not all that subflows acknowledged long ago is acknowledged to the connection.
     pub const LEAVES_OUT_DATA: &'static str = "a DATA_ACK that leaves out what came";
     /// A subflow that became a backup carries on beside another one that works.
     pub const STAYS: &'static str = "new data on what has become a backup while another subflow works";
+    /// An address that nobody heard of is not announced again.
+    pub const UNHEARD: &'static str = "no further announcement of an address that was not heard";
     /// The peer has taken an address back to which there is a subflow.
     pub const KEEPS: &'static str = "no end of a subflow whose address was taken back";
 }

@@ -338,10 +338,10 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
     if impaired && !boxes.is_empty() {
         middlebox::renumber(&mut case);
     }
-    endpoints::spare_cookies(&mut case);
+    let filled = endpoints::spare_cookies(&mut case);
     // From here on the payload, which depends on what buffers and links let through, and what depends on the payload.
     let stall = on(Group::Pauses).then(|| endpoints::plan_stall(&mut case, on(Group::Buffers))).flatten();
-    endpoints::sizes(&mut case, space.size_max, stall);
+    endpoints::sizes(&mut case, space.size_max, stall.or(filled));
     if several.is_some() {
         paths::sizes(&mut case, space.size_max);
         paths::events(&mut case, impaired);

@@ -258,21 +258,39 @@ fn some_knobs(draw: &mut Draw, host: Host, case: &Case) -> Knobs {
 }
 
 /// Takes SYN cookies on every connect back where packets may overtake or vanish: a listener that keeps no state takes
-/// the first segment it sees after the SYN for the one that begins the stream, and answers any other with a reset.
-pub(super) fn spare_cookies(case: &mut Case) {
-    let harmless = |impairments: &Impairments| {
-        let Impairments { delay, rate, duplicate, .. } = impairments.clone();
-        *impairments == Impairments { delay, rate, duplicate, ..Impairments::default() }
-            && rate.is_none_or(|rate| rate.queue >= 64)
+/// the first segment it sees after the SYN for the one that begins the stream, and answers any other with a reset. Or has links do
+/// nothing that harms. What a cookie remembers of the client is its segment size, its window's scale and its
+/// options: now and then the client has a small window, and is returned as the one whose window is to be filled.
+pub(super) fn spare_cookies(case: &mut Case) -> Option<Sender> {
+    let mut draw = Draw::new(case.seed, "cookies");
+    if !case.hosts.values().any(|knobs| knobs.syncookies == Syncookies::Always) {
+        return None;
+    }
+    let calm = |impairments: &Impairments| {
+        let rate = impairments.rate.filter(|rate| rate.queue >= 64);
+        Impairments { delay: impairments.delay, rate, duplicate: impairments.duplicate, ..Impairments::default() }
     };
-    let links = case.links.values();
     let in_order = case.is_loopback() || case.cpus == 1;
-    if !in_order || links.flat_map(|link| [&link.forward, &link.backward]).any(|way| !harmless(way)) {
+    if in_order && draw.chance(0.5) {
+        for link in case.links.values_mut().filter(|link| link.is_impaired()) {
+            (link.forward, link.backward) = (calm(&link.forward), calm(&link.backward));
+            // A link that does nothing is not one that is looked at.
+            link.forward.delay = link.forward.delay.max(Duration::from_micros(100));
+        }
+    }
+    let mut ways = case.links.values().flat_map(|link| [&link.forward, &link.backward]);
+    if !in_order || ways.any(|way| *way != calm(way)) {
         for knobs in case.hosts.values_mut().filter(|knobs| knobs.syncookies == Syncookies::Always) {
             knobs.syncookies = Syncookies::OnOverflow;
         }
         case.hosts.retain(|_, knobs| *knobs != Knobs::default());
+        return None;
     }
+    let small = draw.chance(0.5) && case.client.options == crate::case::SocketOptions::default();
+    small.then(|| {
+        case.client.options.rcvbuf = Some(draw.pick(&[4608, 8192, 16_384]));
+        Sender::Client
+    })
 }
 
 /// Minimum, default and maximum of a buffer, up to `most`.

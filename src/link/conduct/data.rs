@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::announced::Announced;
 use super::flow::{Flow, Lag, says};
 use super::options::{Dss, Map, Mptcp};
 use super::ranges::Ranges;
@@ -37,6 +38,8 @@ pub(super) struct Connection {
     /// What its subflows have acknowledged, and so passed on to the connection.
     passed: Ranges,
     lag: Lag,
+    /// What the host has announced.
+    pub announced: Announced,
     stream: Option<Payload>,
 }
 

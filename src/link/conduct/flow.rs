@@ -186,6 +186,18 @@ impl Flow {
         late.map_or(Ok(()), |what| Err(("nothing for longer than its timer lasts", what)))
     }
 
+    /// Whether the host has kept an acknowledgement to itself for too long.
+    pub fn owes(&mut self, now: Nanos) -> Result<(), Wrong> {
+        let late = self.lag.owes(now).filter(|_| self.established.is_some() && !self.ends);
+        self.lag.over |= late.is_some();
+        late.map_or(Ok(()), |what| Err((Breach::OWES, what)))
+    }
+
+    /// How long its sender waits for an acknowledgement at the most.
+    pub fn timeout(&self) -> Nanos {
+        self.rest.timeout()
+    }
+
     fn waits(&self, now: Nanos) -> bool {
         self.sent > self.acked && now.saturating_sub(self.waits_since) > WELL
     }
@@ -382,6 +394,13 @@ impl Lag {
         if prefix > acked {
             self.since.get_or_insert((now, prefix));
         }
+    }
+
+    /// What came long ago and is not acknowledged.
+    pub fn owes(&self, now: Nanos) -> Option<String> {
+        let (since, up_to) = self.since.filter(|_| !self.over)?;
+        let late = now.saturating_sub(since);
+        (late > self.most).then(|| format!("{} ms after {up_to} had come", late / 1_000_000))
     }
 
     /// `ack` is acknowledged of what has come up to `prefix`: what it leaves out that came long ago.

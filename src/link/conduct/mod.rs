@@ -7,6 +7,7 @@
 //!
 //! Sources: RFC 9293 (TCP), RFC 7323 (window scale), RFC 2018 and 2883 (SACK), RFC 8684 (MPTCP).
 
+mod announced;
 mod data;
 mod flow;
 mod options;
@@ -52,6 +53,8 @@ struct Watch {
     exact: bool,
     /// Whether its use of backups is judged.
     backups: bool,
+    /// Whether it is judged by what it announces again.
+    announces: bool,
     /// Whether a DATA_ACK is compared with the data that has come: not with checksums, which need whole mappings.
     judges_acks: bool,
     payload: Payload,
@@ -98,8 +101,24 @@ impl Conduct {
             let payload = Payload::new(case.seed, StreamId { sender: side, connection: 0 });
             // With two CPUs, two packets may be sent at once.
             let in_order = case.cpus == 1;
+            // Where nothing happens to its addresses, and the kernel knows when.
+            let again = case.knobs(host).add_addr_timeout != Some(0) && !case.knobs(host).pm.userspace;
+            let announces = exact && again && case.events.is_empty();
             let (flows, connections, breaches) = Default::default();
-            Watch { host, side, whole, in_order, exact, judges_acks, backups, payload, flows, connections, breaches }
+            Watch {
+                host,
+                side,
+                whole,
+                in_order,
+                exact,
+                judges_acks,
+                backups,
+                announces,
+                payload,
+                flows,
+                connections,
+                breaches,
+            }
         };
         let ends = [(Sender::Client, case.client.host), (Sender::Server, case.server.host)];
         let watches = ends.map(watch).into_iter().filter(|watch| watch.whole).collect();
@@ -153,10 +172,16 @@ impl Watch {
         let options = Options::of(segment.options);
         let passing = Passing { segment: &segment, options, payload, now };
         for number in 0..self.flows.len() {
-            if let Err(wrong) = self.flows[number].rests(now) {
+            let flow = &mut self.flows[number];
+            if let Err(wrong) = flow.rests(now).and_then(|()| flow.owes(now)) {
                 let (local, remote) = (self.flows[number].local, self.flows[number].remote);
                 self.keep(link, now, format!("{local}>{remote}"), wrong);
             }
+        }
+        if self.announces
+            && let Err((flow, wrong)) = self.announces_again(now)
+        {
+            self.keep(link, now, flow, wrong);
         }
         if let Err(wrong) = look(self, &passing) {
             self.keep(link, now, format!("{}>{}", segment.source, segment.destination), wrong);
@@ -204,6 +229,7 @@ impl Watch {
         match flow.connection {
             None => flow.says(passing, &self.payload),
             Some(connection) => {
+                self.connections[connection].announced.takes(&passing.options, true, passing.now);
                 self.connections[connection].sends(flow, passing, self.in_order, &self.payload)?;
                 self.prefers(number, passing, true);
                 self.keeps_backups(number, passing)
@@ -219,9 +245,22 @@ impl Watch {
         self.join(number, passing, false);
         let flow = &mut self.flows[number];
         let Some(connection) = flow.connection else { return Ok(()) };
+        self.connections[connection].announced.takes(&passing.options, false, passing.now);
         self.connections[connection].receives(flow, passing);
         self.prefers(number, passing, is_next);
         if is_next { self.gives_up(connection, passing) } else { Ok(()) }
+    }
+
+    /// What the host has announced on its connections is heard, or announced again.
+    fn announces_again(&mut self, now: Nanos) -> Result<(), (String, Wrong)> {
+        for (number, connection) in self.connections.iter_mut().enumerate().filter(|(_, known)| known.goes_on()) {
+            let flows = || self.flows.iter().filter(|flow| flow.connection == Some(number));
+            let timeout = flows().map(Flow::timeout).max().unwrap_or_default();
+            if let (Some(what), Some(flow)) = (connection.announced.is_too_late(timeout, now), flows().next()) {
+                return Err((format!("{}>{}", flow.local, flow.remote), (Breach::UNHEARD, what)));
+            }
+        }
+        Ok(())
     }
 
     /// Notes an MP_PRIO. `sure`: the host has sent it, or certainly reads it.

@@ -19,6 +19,8 @@ pub(super) struct Options {
     pub prio: Option<bool>,
     /// The identifiers of the addresses that a REMOVE_ADDR removes.
     pub removed: Vec<u8>,
+    /// The identifier of the address that an ADD_ADDR announces, and whether it only echoes the peer's.
+    pub announced: Option<(u8, bool)>,
 }
 
 /// The option that says what a segment means to MPTCP.
@@ -116,6 +118,7 @@ impl Options {
                 self.mptcp = Some(Mptcp::Join { token, backup: begins && first & 1 == 1, id });
             }
             2 => self.mptcp = Dss::of(&value[1..]).map(Mptcp::Dss),
+            3 => self.announced = value.get(1).map(|id| (*id, first & 1 == 1)),
             4 => self.removed = value[1..].to_vec(),
             5 => self.prio = Some(first & 1 == 1),
             6 | 7 => self.breaks = true,
@@ -181,6 +184,8 @@ mod tests {
         options = vec![30, 3, 0x51, 30, 5, 0x40, 3, 4, 30, 3, 0x50];
         assert_eq!((Options::of(&options[..3]).prio, Options::of(&options[8..]).prio), (Some(true), Some(false)));
         assert_eq!(Options::of(&options[3..8]).removed, [3, 4]);
+        let announces = |echo: u8| Options::of(&[30, 8, 0x30 | echo, 7, 10, 0, 2, 2]).announced;
+        assert_eq!([0, 1].map(announces), [Some((7, false)), Some((7, true))]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ const LEAST: Nanos = 200 * MILLI;
 const UNKNOWN: Nanos = 3000 * MILLI;
 /// What may come on top: a tail loss probe before the timer, its delay for late acknowledgements, and a packet that cannot
 /// be sent yet (TCP_RESOURCE_PROBE_INTERVAL).
-const SPARE: Nanos = 500 * MILLI;
+pub(super) const SPARE: Nanos = 500 * MILLI;
 /// How often a timeout may double before nothing is judged any more: orphaned connections are given up by then.
 const DOUBLES: u32 = 5;
 /// How many packets under way are remembered.
@@ -81,10 +81,14 @@ impl Rest {
         }
     }
 
+    /// How long its timer lasts at the most.
+    pub fn timeout(&self) -> Nanos {
+        self.slowest.map_or(UNKNOWN, |slowest| LEAST + 5 * slowest) << self.repeats.min(DOUBLES)
+    }
+
     /// How long nothing has been done about unacknowledged data, if that is too long.
     pub fn is_too_long(&mut self, now: Nanos) -> Option<String> {
-        let timeout = self.slowest.map_or(UNKNOWN, |slowest| LEAST + 5 * slowest);
-        let most = ((2 * timeout) << self.repeats.min(DOUBLES)) + SPARE;
+        let most = 2 * self.timeout() + SPARE;
         let rest = now.saturating_sub(self.since);
         self.over |= self.repeats >= DOUBLES;
         if self.over || self.under_way.is_empty() || rest <= most {

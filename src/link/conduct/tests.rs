@@ -159,7 +159,7 @@ fn an_acknowledgement_knows_what_came_long_ago() {
     scene.now += 260_000_000;
     scene.send(Backward, ack(0));
     scene.send(Backward, ack(1000));
-    assert_eq!(scene.looks(), ["an acknowledgement that leaves out what came"]);
+    assert_eq!(scene.looks(), [Breach::OWES]);
     let mut real = Scene { conduct: Conduct::of(&case(), &[LINK], false), ..Scene::new() };
     real.send(Forward, sample::syn(0xffff_ffff).options(&SYN));
     real.send(Backward, sample::syn_ack(999, 0).options(&SYN));
@@ -173,6 +173,23 @@ fn an_acknowledgement_knows_what_came_long_ago() {
     scene.now += 260_000_000;
     scene.send(Backward, ack(0));
     assert_eq!(scene.looks(), ["data beyond the window"]);
+}
+
+#[test]
+fn an_acknowledgement_is_not_delayed_for_ever() {
+    let judged = |wait: u64, acked: bool| {
+        let mut scene = Scene::open();
+        scene.send(Backward, ack(0));
+        scene.send(Forward, data(0, 1000));
+        if acked {
+            scene.send(Backward, ack(1000));
+        }
+        scene.now += wait * 1_000_000;
+        scene.send(Forward, data(1000, 1000));
+        scene.looks()
+    };
+    assert_eq!(judged(251, false), [Breach::OWES]);
+    assert_eq!([judged(249, false), judged(300, true)], [[""; 0]; 2]);
 }
 
 #[test]
@@ -448,6 +465,30 @@ fn a_removed_address_is_a_breach_if_a_subflow_to_it_remains() {
     assert_eq!(judged(2, false), [Breach::KEEPS]);
     assert_eq!(judged(3, false), [""; 0]);
     assert_eq!(judged(2, true), [""; 0]);
+}
+
+#[test]
+fn an_announcement_without_an_echo_is_made_again() {
+    let judged = |wait: u64, echoed: bool, again: bool| {
+        let mut scene = joined();
+        let announces = |echo: u8| [30, 8, 0x30 | echo, 7, 10, 0, 2, 2];
+        scene.send(Backward, ack(0).options(&announces(0)));
+        if echoed {
+            scene.send(Forward, data(0, 0).options(&announces(1)));
+        }
+        if again {
+            scene.now += 300_000_000;
+            scene.send(Backward, ack(0).options(&announces(0)));
+        }
+        scene.now += wait * 1_000_000;
+        scene.send(Backward, ack(0).options(&dss(Some(0), None, false)));
+        scene.looks()
+    };
+    assert_eq!(judged(1_000, false, false), [Breach::UNHEARD]);
+    assert_eq!(judged(800, false, false), [""; 0]);
+    assert_eq!(judged(1_000, true, false), [""; 0]);
+    assert_eq!(judged(1_000, false, true), [""; 0]);
+    assert_eq!(judged(1_500, false, true), [Breach::UNHEARD]);
 }
 
 #[test]

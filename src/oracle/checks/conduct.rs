@@ -28,7 +28,7 @@ fn excused(run: &Run<'_>, breach: &Breach) -> bool {
     let moved = |name: &str| run.counter(breach.by, &format!("MPTcpExt.{name}")) > 0;
     match breach.looks.as_str() {
         // Data that the receiver threw away has to arrive again before it is acknowledged.
-        Breach::LEAVES_OUT => receive_memory::has_thrown_away(run),
+        Breach::LEAVES_OUT | Breach::OWES => receive_memory::has_thrown_away(run),
         // So does data beyond the window; and data that does not fit into the connection's memory is acknowledged later
         // (net/mptcp/protocol.c, mptcp_can_spool_backlog).
         Breach::LEAVES_OUT_DATA => moved("NoDSSInWindow") || receive_memory::may_fill(run, breach.by),
@@ -36,6 +36,8 @@ fn excused(run: &Run<'_>, breach: &Breach) -> bool {
         Breach::STAYS => !moved("MPPrioRx") && !moved("MPPrioTx"),
         // A REMOVE_ADDR that arrives while another one is still pending is dropped, which is counted.
         Breach::KEEPS => moved("RmAddr") || !hears_of_removals(run, breach),
+        // One for which there was no room is not sent, and counts.
+        Breach::UNHEARD => moved("AddAddrTxDrop"),
         _ => false,
     }
 }
@@ -72,6 +74,7 @@ mod tests {
         };
         let late = Breach::LEAVES_OUT;
         assert_eq!([judged(2, late), judged(0, late)], [Kind::Pass, Kind::ProtocolBroken]);
+        assert_eq!([judged(2, Breach::OWES), judged(0, Breach::OWES)], [Kind::Pass, Kind::ProtocolBroken]);
         assert_eq!(judged(2, "a FIN that moved"), Kind::ProtocolBroken);
     }
 
@@ -101,6 +104,8 @@ mod tests {
         assert!(!judged(Breach::LEAVES_OUT_DATA, &[], rests));
         assert!(judged(Breach::STAYS, &["MPPrioRx"], same));
         assert!(!judged(Breach::STAYS, &[], same));
+        assert!(judged(Breach::UNHEARD, &[], same));
+        assert!(!judged(Breach::UNHEARD, &["AddAddrTxDrop"], same));
         assert!(judged(Breach::KEEPS, &[], same));
         assert!(judged(Breach::KEEPS, &["RmAddrDrop"], same));
         assert!(!judged(Breach::KEEPS, &["RmAddr"], same));
