@@ -266,9 +266,12 @@ pub(super) fn spare_cookies(case: &mut Case) -> Option<Sender> {
     if !case.hosts.values().any(|knobs| knobs.syncookies == Syncookies::Always) {
         return None;
     }
+    // Each copy of a join's SYN is answered with a number of its own, of which the last one alone is kept.
+    let several = case.topology.paths() > 1;
     let calm = |impairments: &Impairments| {
         let rate = impairments.rate.filter(|rate| rate.queue >= 64);
-        Impairments { delay: impairments.delay, rate, duplicate: impairments.duplicate, ..Impairments::default() }
+        let duplicate = if several { 0.0 } else { impairments.duplicate };
+        Impairments { delay: impairments.delay, rate, duplicate, ..Impairments::default() }
     };
     let in_order = case.is_loopback() || case.cpus == 1;
     if in_order && draw.chance(0.5) {

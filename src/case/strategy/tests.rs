@@ -323,6 +323,8 @@ fn every_way_to_have_several_paths_is_met() {
             ("first goes", case.events.iter().any(|event| case.loses_its_first(&event.what))),
             ("user space", case.hosts.values().any(|knobs| knobs.pm.userspace)),
             ("change", happens(&case, |it| matches!(it, Happening::Backup { .. }))),
+            ("stranded", happens(&case, |it| it.outage().is_some_and(|lasts| lasts >= Duration::from_secs(8)))),
+            ("unheard", ends(&case).iter().any(|end| end.write.pauses.iter().any(|rest| rest.lasts.as_secs() >= 2))),
             ("long", case.topology.paths() > 1 && case.client.payload.max(case.server.payload) > 1 << 20),
         ] {
             met.when(holds, name);

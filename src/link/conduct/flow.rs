@@ -56,6 +56,8 @@ pub(super) struct Flow {
     scales: [Option<u8>; 2],
     /// The peer's maximum segment size.
     mss: Option<u16>,
+    /// The least one that the host remembers.
+    pub least_mss: u16,
     /// The end of what the host has sent.
     pub sent: u64,
     fin: Option<u64>,
@@ -108,6 +110,7 @@ impl Flow {
             numbers: [None; 2],
             scales: [None; 2],
             mss: None,
+            least_mss: 0,
             sent: 0,
             fin: None,
             acked: 0,
@@ -265,7 +268,7 @@ impl Flow {
         }
         // Where a peer names no size, Fast Open goes by one from before, or by its own (net/ipv4/tcp_output.c,
         // tcp_send_syn_data).
-        if let Some(mss) = self.mss
+        if let Some(mss) = self.mss.map(|mss| mss.max(self.least_mss))
             && payload.len() > usize::from(mss)
         {
             return Err(("a segment larger than the peer takes", format!("{} bytes of {mss}", payload.len())));

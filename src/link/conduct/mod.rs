@@ -18,7 +18,7 @@ mod tests;
 
 use std::net::SocketAddr;
 
-use crate::case::{Case, Direction, Happening, Host, LinkId, SocketOption};
+use crate::case::{Case, Direction, Happening, Host, LinkId, SocketOption, Syncookies};
 use crate::observation::Breach;
 use crate::payload::{Payload, Sender, StreamId};
 
@@ -28,6 +28,10 @@ use super::stage::Nanos;
 use data::Connection;
 use flow::{Flow, MOMENT};
 use options::{Mptcp, Options};
+
+/// The least segment sizes that a SYN cookie can hold, over IPv4 and IPv6: a smaller one becomes this (net/ipv4/syncookies.c and
+/// net/ipv6/syncookies.c, msstab).
+const IN_COOKIES: [u16; 2] = [536, 1280 - 60];
 
 /// How many breaches of one host are kept: the first ones matter.
 const KEPT: usize = 8;
@@ -55,6 +59,8 @@ struct Watch {
     backups: bool,
     /// Whether it is judged by what it announces again.
     announces: bool,
+    /// Whether it keeps what it knows of a client in SYN cookies.
+    cookies: bool,
     /// Whether a DATA_ACK is compared with the data that has come: not with checksums, which need whole mappings.
     judges_acks: bool,
     payload: Payload,
@@ -114,6 +120,7 @@ impl Conduct {
                 judges_acks,
                 backups,
                 announces,
+                cookies: case.knobs(host).syncookies == Syncookies::Always,
                 payload,
                 flows,
                 connections,
@@ -213,7 +220,10 @@ impl Watch {
         }
         let number = known.filter(|number| !self.flows[*number].is_another(segment, sent));
         if number.is_none() && self.flows.len() < MAX_FLOWS {
-            self.flows.push(Flow::new(local, remote, self.exact));
+            let least_mss = if self.cookies { IN_COOKIES[usize::from(local.is_ipv6())] } else { 0 };
+            let mut flow = Flow::new(local, remote, self.exact);
+            flow.least_mss = least_mss;
+            self.flows.push(flow);
             return Some(self.flows.len() - 1);
         }
         number

@@ -228,6 +228,23 @@ fn a_segment_is_no_larger_than_the_peer_takes() {
 }
 
 #[test]
+fn a_cookie_holds_no_smaller_segment_size_than_its_table() {
+    let judged = |syncookies, bytes| {
+        let mut case = case();
+        case.hosts.entry(case.client.host).or_default().syncookies = syncookies;
+        let mut scene = Scene { conduct: Conduct::of(&case, &[LINK], true), ..Scene::new() };
+        scene.send(Forward, sample::syn(0xffff_ffff).options(&SYN));
+        scene.send(Backward, sample::syn_ack(999, 0).options(&[2, 4, 0, 100]));
+        scene.send(Backward, ack(0));
+        scene.send(Forward, data(0, bytes));
+        scene.looks()
+    };
+    let larger = ["a segment larger than the peer takes"];
+    assert_eq!(judged(Syncookies::Always, 536), [""; 0]);
+    assert_eq!([judged(Syncookies::Always, 537), judged(Syncookies::OnOverflow, 101)], [larger; 2]);
+}
+
+#[test]
 fn what_a_peer_takes_that_names_no_size_is_not_judged() {
     let mut scene = Scene::new();
     scene.send(Forward, sample::syn(0xffff_ffff).options(&SYN));
