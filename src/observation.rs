@@ -355,6 +355,8 @@ impl Breach {
     pub const OWES: &'static str = "no acknowledgement of what came";
     /// Not all that subflows acknowledged long ago is acknowledged to the connection.
     pub const LEAVES_OUT_DATA: &'static str = "a DATA_ACK that leaves out what came";
+    /// A subflow that is a backup from its beginning carries new data beside another one that works.
+    pub const PREFERS: &'static str = "new data on a backup while another subflow works";
     /// A subflow that became a backup carries on beside another one that works.
     pub const STAYS: &'static str = "new data on what has become a backup while another subflow works";
     /// An address that nobody heard of is not announced again.

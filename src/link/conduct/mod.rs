@@ -352,7 +352,7 @@ impl Watch {
         }
         let length = passing.payload.len();
         if flow.backup && !flow.may_change && others().any(|(_, other)| works(other)) {
-            return Err(("new data on a backup while another subflow works", format!("{length} bytes")));
+            return Err((Breach::PREFERS, format!("{length} bytes")));
         }
         // Data in a flow's own queue still leaves by that flow after it became a backup. But data beyond the window of that
         // moment had not been given to any flow yet (net/mptcp/protocol.c, mptcp_check_allowed_size).

@@ -34,6 +34,8 @@ fn excused(run: &Run<'_>, breach: &Breach) -> bool {
         Breach::LEAVES_OUT_DATA => moved("NoDSSInWindow") || receive_memory::may_fill(run, breach.by),
         // The host may have ignored the acknowledgement that carried the option; the counters say so.
         Breach::STAYS => !moved("MPPrioRx") && !moved("MPPrioTx"),
+        // One that was slow for a while counts as stale, and its backup works in its place.
+        Breach::PREFERS => moved("SubflowStale"),
         // A REMOVE_ADDR that arrives while another one is still pending is dropped, which is counted.
         Breach::KEEPS => moved("RmAddr") || !hears_of_removals(run, breach),
         // One for which there was no room is not sent, and counts.
@@ -102,6 +104,8 @@ mod tests {
         assert!(judged(Breach::LEAVES_OUT_DATA, &[], same));
         assert!(!judged(Breach::LEAVES_OUT_DATA, &["NoDSSInWindow"], same));
         assert!(!judged(Breach::LEAVES_OUT_DATA, &[], rests));
+        assert!(judged(Breach::PREFERS, &[], same));
+        assert!(!judged(Breach::PREFERS, &["SubflowStale"], same));
         assert!(judged(Breach::STAYS, &["MPPrioRx"], same));
         assert!(!judged(Breach::STAYS, &[], same));
         assert!(judged(Breach::UNHEARD, &[], same));
