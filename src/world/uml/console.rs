@@ -46,6 +46,11 @@ fn is_complaint(line: &str) -> bool {
     COMPLAINTS.iter().any(|text| line.contains(text)) && !HARMLESS.iter().any(|text| line.contains(text))
 }
 
+/// Whether the kernel ran out of memory.
+pub(super) fn lacks_memory(console: &str) -> bool {
+    console.contains("invoked oom-killer")
+}
+
 /// The last lines of a console, for an error.
 pub(super) fn last(console: &str, count: usize) -> String {
     let lines: Vec<&str> = console.lines().filter(|line| !line.trim().is_empty()).collect();
@@ -82,6 +87,12 @@ mod tests {
         ] {
             assert_eq!(complaints(line), [line]);
         }
+    }
+
+    #[test]
+    fn a_kernel_that_looks_for_something_to_kill_lacks_memory() {
+        assert!(lacks_memory("links invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE), order=0\nCPU: 0\n"));
+        assert!(!lacks_memory(CLEAN));
     }
 
     #[test]

@@ -27,6 +27,8 @@ use crate::sys::uml;
 const MEMORY: u32 = 128;
 /// That of a large case, and of any on a kernel that checks itself.
 const MEMORY_LARGE: u32 = 256;
+/// What a guest gets that ran out of memory.
+pub(super) const MEMORY_AMPLE: u32 = 1024;
 /// How many bytes of payload a usual case has at most: twice over, captured at both ends, they leave room.
 const USUAL: u64 = 4 << 20;
 /// How large the table of connections is, and with it how many may be in TIME-WAIT: what 256 MiB give.

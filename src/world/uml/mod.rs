@@ -160,8 +160,9 @@ impl UmlWorld {
     /// [`WorldError::AgentLost`] with the end of the kernel's console if it does not come up.
     pub fn boot(&self) -> Result<(), WorldError> {
         let folder = case_folder()?;
-        let limit = self.cpu_limit(&Case::default());
-        match self.start(folder.path(), &Case::default(), limit)? {
+        let case = Case::default();
+        let memory = launch::memory(&case, self.kernel.manifest.debug);
+        match self.start(folder.path(), &case, memory, self.cpu_limit(&case))? {
             Ended::Exited(status) if status.code() == Some(init::DONE.into()) => Ok(()),
             end => Err(lost(end, &console_of(folder.path())?)),
         }
@@ -186,13 +187,22 @@ impl UmlWorld {
     }
 
     fn run_errand(&self, errand: &Errand) -> Result<Run, WorldError> {
+        self.run_within(errand, launch::memory(&errand.case, self.kernel.manifest.debug))
+    }
+
+    /// Runs an errand in a guest with this much memory, in MiB. One that runs out of it runs again with much more: only a leak
+    /// uses that up as well.
+    fn run_within(&self, errand: &Errand, memory: u32) -> Result<Run, WorldError> {
         let case = &errand.case;
         let folder = case_folder()?;
-        let errand = serde_json::to_vec(errand).map_err(|error| WorldError::Trouble(error.to_string()))?;
-        write(&folder.path().join(init::ERRAND), &errand)?;
-        let end = self.start(folder.path(), case, self.cpu_limit(case))?;
+        let bytes = serde_json::to_vec(errand).map_err(|error| WorldError::Trouble(error.to_string()))?;
+        write(&folder.path().join(init::ERRAND), &bytes)?;
+        let end = self.start(folder.path(), case, memory, self.cpu_limit(case))?;
 
         let console = console_of(folder.path())?;
+        if console::lacks_memory(&console) && memory < launch::MEMORY_AMPLE {
+            return self.run_within(errand, launch::MEMORY_AMPLE);
+        }
         let complaints = console::complaints(&console);
         let mut observation = match reply(folder.path())? {
             Some(Reply::Observed(observation)) => *observation,
@@ -218,12 +228,11 @@ impl UmlWorld {
     }
 
     /// Runs the kernel of a case on its folder.
-    fn start(&self, folder: &Path, case: &Case, limit: Duration) -> Result<Ended, WorldError> {
+    fn start(&self, folder: &Path, case: &Case, memory: u32, limit: Duration) -> Result<Ended, WorldError> {
         let slot = self.slots.take(1);
         let program = self.kernel.program();
         let cpu = slot.cpus().first().copied();
         let (agent, consoles, seed) = (self.agent.as_fd(), Vec::new(), case.seed);
-        let memory = launch::memory(case, self.kernel.manifest.debug);
         let memory_folder = self.memory_folder.as_ref().map(AsFd::as_fd);
         self.launch(&Launch { program: &program, agent, folder, cpu, seed, memory, memory_folder, consoles }, limit)
     }
