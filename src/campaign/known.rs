@@ -116,6 +116,8 @@ const BUILT_IN: &[&str] = &[
     include_str!("../../cases/known/rcvlowat-window-7.2.toml"),
     include_str!("../../cases/known/several-subflows-stall-6.18.toml"),
     include_str!("../../cases/known/several-subflows-stall-7.2.toml"),
+    include_str!("../../cases/known/refused-join-7.2.toml"),
+    include_str!("../../cases/known/removed-stall-7.2.toml"),
     include_str!("../../cases/known/reset-unreaped-7.2.toml"),
     include_str!("../../cases/known/reused-data-fin-7.2.toml"),
     include_str!("../../cases/known/shrink-window-stall-7.2.toml"),

@@ -14,11 +14,16 @@ use crate::payload::Payload;
 /// A DATA_ACK covers everything that a subflow acknowledged this long ago, if only the host itself can delay it.
 const LAG: Nanos = 150_000_000;
 
+/// How many keys that a host offers for one connection are kept.
+const OFFERED: usize = 16;
+
 /// A connection, seen from one host.
 #[derive(Debug, Default)]
 pub(super) struct Connection {
     /// What is derived from the key of the host, and of its peer.
     keys: [Option<Key>; 2],
+    /// The keys that the host has offered in its answers to a SYN.
+    offered: Vec<u64>,
     /// Whether data arrives, or leaves, in ways that are not tracked here: without a mapping, in a SYN, after a fallback.
     blind: bool,
     /// The end of what the host has sent.
@@ -77,10 +82,20 @@ impl Connection {
     }
 
     /// Takes the keys of an MP_CAPABLE: the sender's first.
+    ///
+    /// A server that remembers no SYN (SYN cookies) offers another key in each of its answers. The client names the one
+    /// that it took, and that one counts for both (net/mptcp/subflow.c, mptcp_subflow_init_cookie_req).
     pub fn learn(&mut self, keys: &[u64], sent: bool) {
         let order = if sent { [0, 1] } else { [1, 0] };
         for (place, key) in order.into_iter().zip(keys) {
             self.keys[place].get_or_insert_with(|| Key::of(*key));
+        }
+        match *keys {
+            [own] if sent && self.offered.len() < OFFERED => self.offered.push(own),
+            [_, named] if sent => self.keys[1] = Some(Key::of(named)),
+            // A middlebox may have altered a key: the host keeps its own.
+            [_, named] if self.offered.contains(&named) => self.keys[0] = Some(Key::of(named)),
+            _ => {}
         }
     }
 

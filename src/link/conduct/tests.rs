@@ -48,11 +48,6 @@ impl Scene {
     /// The same with MPTCP.
     fn mptcp() -> Scene {
         let mut scene = Scene::new();
-        let capable = |keys: &[u64]| {
-            let mut option = vec![30, 4 + 8 * keys.len() as u8, 1, 0x81];
-            keys.iter().for_each(|key| option.extend(key.to_be_bytes()));
-            option
-        };
         scene.send(Forward, sample::syn(0xffff_ffff).options(&[&SYN[..], &capable(&[])].concat()));
         scene.send(Backward, sample::syn_ack(999, 0).options(&[&SYN[..], &capable(&KEYS[1..])].concat()));
         scene.send(Forward, sample::data(0, 1000, 0).options(&capable(&KEYS)));
@@ -96,18 +91,28 @@ fn ack(acknowledgement: u32) -> Sample {
     sample::data(1000, acknowledgement, 0)
 }
 
+/// An MP_CAPABLE with these keys.
+fn capable(keys: &[u64]) -> Vec<u8> {
+    let mut option = vec![30, 4 + 8 * keys.len() as u8, 1, 0x81];
+    keys.iter().for_each(|key| option.extend(key.to_be_bytes()));
+    option
+}
+
 /// A DSS: the number acknowledged, and from where on how many bytes of data are mapped from which byte of the subflow.
 fn dss(ack: Option<u64>, map: Option<(u64, u32, u16)>, fin: bool) -> Vec<u8> {
-    let base = |key: u64| {
-        let hash: [u8; 32] = Sha256::digest(key.to_be_bytes()).into();
-        u64::from_be_bytes(hash[24..].try_into().unwrap()).wrapping_add(1)
-    };
+    // The client's packets carry the mapping, the server's the acknowledgement of it.
+    dss_of(KEYS[0], ack, map, fin)
+}
+
+/// The same for the data of the host with this key.
+fn dss_of(key: u64, ack: Option<u64>, map: Option<(u64, u32, u16)>, fin: bool) -> Vec<u8> {
+    let hash: [u8; 32] = Sha256::digest(key.to_be_bytes()).into();
+    let base = u64::from_be_bytes(hash[24..].try_into().unwrap()).wrapping_add(1);
     let flags = if fin { 0x10 } else { 0 } | if map.is_some() { 0x0c } else { 0 } | if ack.is_some() { 3 } else { 0 };
     let mut option = vec![30, 0, 0x20, flags];
-    // The client's packets carry the mapping, the server's the acknowledgement of it.
-    ack.inspect(|ack| option.extend(base(KEYS[0]).wrapping_add(*ack).to_be_bytes()));
+    ack.inspect(|ack| option.extend(base.wrapping_add(*ack).to_be_bytes()));
     if let Some((data, subflow, length)) = map {
-        option.extend(base(KEYS[0]).wrapping_add(data).to_be_bytes());
+        option.extend(base.wrapping_add(data).to_be_bytes());
         option.extend(subflow.to_be_bytes());
         option.extend(length.to_be_bytes());
     }
@@ -242,6 +247,23 @@ fn a_cookie_holds_no_smaller_segment_size_than_its_table() {
     let larger = ["a segment larger than the peer takes"];
     assert_eq!(judged(Syncookies::Always, 536), [""; 0]);
     assert_eq!([judged(Syncookies::Always, 537), judged(Syncookies::OnOverflow, 101)], [larger; 2]);
+}
+
+#[test]
+fn of_the_keys_that_a_server_offers_that_one_counts_which_the_client_names() {
+    let (first, second) = (1, KEYS[1]);
+    for named in [first, second] {
+        let mut scene = Scene::new();
+        for offered in [first, second] {
+            scene.send(Forward, sample::syn(0xffff_ffff).options(&[&SYN[..], &capable(&[])].concat()));
+            scene.send(Backward, sample::syn_ack(999, 0).options(&[&SYN[..], &capable(&[offered])].concat()));
+        }
+        scene.send(Forward, sample::data(0, 1000, 0).options(&capable(&[KEYS[0], named])));
+        scene.send(Backward, sample::data(1000, 0, 100).options(&dss_of(named, None, Some((0, 1, 100)), false)));
+        scene.send(Forward, sample::data(0, 1100, 0).options(&dss_of(named, Some(100), None, false)));
+        assert_eq!(scene.conduct.watches.iter().map(|watch| watch.connections.len()).collect::<Vec<_>>(), [1, 1]);
+        assert_eq!(scene.looks(), [""; 0], "{named}");
+    }
 }
 
 #[test]

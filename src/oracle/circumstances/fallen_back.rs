@@ -72,6 +72,15 @@ pub fn closed_by_the_end(run: &Run<'_>) -> bool {
     })
 }
 
+/// Whether a socket that has fallen back got the error of a join that its peer refused.
+pub fn closed_by_a_join(run: &Run<'_>) -> bool {
+    BOTH.into_iter().any(|side| {
+        let refused = run.story(side).error.as_ref().is_some_and(|error| error.errno == "ECONNREFUSED");
+        let asked = run.counter(side, "MPTcpExt.MPJoinSynTx") > run.counter(side, "MPTcpExt.MPJoinSynAckRx");
+        has_fallen_back(run, side) && refused && asked
+    })
+}
+
 fn has_fallen_back(run: &Run<'_>, side: Sender) -> bool {
     run.story(side).mptcp.is_some_and(|state| state.fallback)
 }
@@ -200,5 +209,22 @@ mod tests {
         };
         assert!(looks(true).ends_with("(fallen back to a TCP peer, behind its own end)"), "{}", looks(true));
         assert!(looks(false).ends_with("(fallen back to a TCP peer)"));
+    }
+
+    #[test]
+    fn a_refusal_is_that_of_a_join_if_one_was_not_answered() {
+        let looks = |answered, errno: &str| {
+            let (case, mut seen) = fallen_back(1000);
+            let error = CallError { call: "send".into(), errno: errno.into(), sent: 900, received: 1 };
+            (seen.client.shut_down, seen.client.end_of_stream, seen.client.error) = (false, false, Some(error));
+            let counters = &mut seen.hosts.entry(case.client.host).or_default().counters;
+            counters.insert("MPTcpExt.MPJoinSynTx".into(), 2);
+            counters.insert("MPTcpExt.MPJoinSynAckRx".into(), answered);
+            judge(&case, &seen).signature
+        };
+        let refused = "Reset: client send ECONNREFUSED (fallen back to a TCP peer, a join refused)";
+        assert_eq!(looks(1, "ECONNREFUSED"), refused);
+        assert!(!looks(2, "ECONNREFUSED").contains("join"));
+        assert!(!looks(1, "EIO").contains("join"));
     }
 }

@@ -47,6 +47,7 @@ const ALL: &[Circumstance] = &[
     under(&[Truncated], "end sent at the fallback", fallen_back::ends_at_once),
     under(&[Truncated], "closed with bytes unread", fallen_back::closed_unread),
     under(&[Reset], "behind its own end", fallen_back::closed_by_the_end),
+    under(&[Reset], "a join refused", fallen_back::closed_by_a_join),
     under(TRANSFER, "SYN cookie", uses_syn_cookie),
     under(TRANSFER, "up to three bytes before the first", |run| uses_syn_cookie(run) && lacks_its_beginning(run)),
     under(COUNTERS_TOO, "TCP Fast Open", uses_fast_open),

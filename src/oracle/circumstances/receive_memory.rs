@@ -21,7 +21,19 @@ const SMALL_SEGMENT: u64 = 536;
 pub fn full_out_of_order(run: &Run<'_>) -> bool {
     sockets(run, "mptcp").any(|(host, socket)| {
         let several = detail(socket, "subflows_total") > 1 || joined(run, host);
-        several && is_full(socket) && is_scarce(run)
+        several && is_full(socket) && (is_scarce(run) || holds_what_is_missing(run, host, socket))
+    })
+}
+
+/// Whether an MPTCP socket of which everything in order is read, so that all of its memory is out of order, has more that it
+/// has not taken over (its backlog, which counts as unread beside the memory).
+fn holds_what_is_missing(run: &Run<'_>, host: Host, socket: &SocketState) -> bool {
+    BOTH.into_iter().any(|side| {
+        run.endpoint(side).host == host
+            && run.counter(side, "MPTcpExt.OFOQueue") > 0
+            && run.counter(side.peer(), "MPTcpExt.MPTCPRetrans") > 0
+            && run.story(side).received == detail(socket, "bytes_received")
+            && u64::from(socket.receive_queue) > detail(socket, "mem_rmem_alloc")
     })
 }
 
@@ -37,11 +49,13 @@ pub fn gave_up_out_of_order(run: &Run<'_>) -> bool {
     })
 }
 
-/// Whether a reader lost its connection because the kernel of its peer, which was done, gave it up.
+/// Whether a reader lost its connection because the kernel of its peer, which was done (perhaps with one of several rounds),
+/// gave it up.
 fn was_given_up(run: &Run<'_>, side: Sender) -> bool {
     let peer = side.peer();
     let ended = run.counter(peer, "MPTcpExt.MPFastcloseTx") > 0;
-    run.story(side).error.is_some() && ended && run.story(peer).state == "done"
+    let done = run.story(peer).shut_down && run.story(peer).end_of_stream;
+    run.story(side).error.is_some() && ended && done
 }
 
 /// Whether the memory of a subflow is filled by part of a mapping. With checksums, a mapping is passed on only once all of
@@ -252,6 +266,33 @@ mod tests {
     }
 
     #[test]
+    fn memory_full_of_what_is_out_of_order_is_a_circumstance_if_more_waits_behind_it() {
+        let looks = |unread, in_order, again| {
+            let details = [
+                ("mem_rmem_alloc", 133_298),
+                ("mem_rcvbuf", 131_072),
+                ("subflows_total", 6),
+                ("bytes_received", in_order),
+            ];
+            let mut case = mptcp();
+            (case.client.payload, case.server.payload) = (9000, 9000);
+            let signature = stalled(&case, &[socket("mptcp", unread, &details)], |seen| {
+                (seen.client.received, seen.client.end_of_stream) = (7000, false);
+                let mut count = |host, name: &str, times| {
+                    seen.hosts.entry(host).or_default().counters.insert(format!("MPTcpExt.{name}"), times);
+                };
+                count(Host::Ns1, "OFOQueue", 9);
+                count(Host::Ns2, "MPTCPRetrans", again);
+            });
+            told(&signature).to_owned()
+        };
+        assert_eq!(looks(334_245, 7000, 1), "several subflows, receive memory full");
+        assert_eq!(looks(133_298, 7000, 1), "", "nothing waits");
+        assert_eq!(looks(334_245, 8000, 1), "", "something could be read");
+        assert_eq!(looks(334_245, 7000, 0), "", "nothing was sent again");
+    }
+
+    #[test]
     fn a_part_of_a_mapping_that_fills_the_memory_is_a_circumstance_if_checksums_wait_for_the_rest() {
         let details = [("mem_rmem_alloc", 4352), ("mem_rcvbuf", 4096), ("mptcp_subflow", 1)];
         let (subflow, read) = (socket("tcp", 2848, &details), socket("tcp", 0, &details));
@@ -276,6 +317,7 @@ mod tests {
         let mut case = mptcp();
         case.client.options.rcvbuf_late = Some(3147);
         let mut seen = healthy::observation(&case);
+        seen.server.state = "waiting for the next round".into();
         seen.client.error = Some(CallError { call: "recv".into(), errno: "ENOTCONN".into(), sent: 0, received: 0 });
         seen.client.mptcp = Some(MptcpState { remote_key: true, checksum: true, ..MptcpState::default() });
         for (host, counter) in [(Host::Ns1, "TcpExt.TCPRcvQDrop"), (Host::Ns2, "MPTcpExt.MPFastcloseTx")] {
@@ -283,6 +325,8 @@ mod tests {
             seen.hosts.entry(host).or_default().counters.insert(counter.into(), 1);
         }
         assert_eq!(told(&judge(&case, &seen).signature), "DSS checksum, receive memory full");
+        seen.server.end_of_stream = false;
+        assert_eq!(told(&judge(&case, &seen).signature), "", "the server was not done");
     }
 
     #[test]

@@ -170,7 +170,9 @@ fn may_be_orphaned(case: &Case) -> bool {
     let rough = losses::directions(case)
         .any(|way| !(way.rules.is_empty() && way.faults.is_empty() && way.outages.is_empty()) || way.loss.is_some());
     let hasty = case.hosts.values().any(|knobs| knobs.sysctls.contains_key(&Sysctl::MptcpCloseTimeout));
-    let retired = case.events.iter().filter(|event| event.what.retires()).count();
+    // A change of fullmesh ends the subflows of its endpoint and makes them anew (net/mptcp/pm_kernel.c, mptcp_pm_nl_fullmesh).
+    let ends = |what: &Happening| what.retires() || matches!(what, Happening::Fullmesh { .. });
+    let retired = case.events.iter().filter(|event| ends(&event.what)).count();
     // A client takes a subflow for established before its server has refused it.
     let refused = [case.client.host, case.server.host].into_iter().any(|host| {
         let knobs = case.knobs(host);
@@ -241,6 +243,12 @@ mod tests {
         assert!(orphaned(LinkId::Path1, |knobs| knobs.join_initial = false));
         assert!(!orphaned(LinkId::Path1, |_| ()));
         assert!(!orphaned(LinkId::Path2, |knobs| knobs.pm.subflows = Some(0)));
+        let mut meshed = Case { topology: Topology::Parallel(2), ..mptcp(Impairments::default()) };
+        let (host, link) = (Host::Ns1, LinkId::Path2);
+        let first = Happening::Remove { host, link: LinkId::Path1 };
+        let happens = [first, Happening::Fullmesh { host, link, on: false }];
+        meshed.events = happens.map(|what| Event { when: Moment::Client(1), what }).into();
+        assert!(Expectation::of(&meshed).may_be_orphaned);
         let late = |change: fn(&mut Impairments)| {
             let mut case = Case { topology: Topology::Parallel(2), ..mptcp(Impairments::default()) };
             let what = Happening::Destroy { host: Host::Ns1, link: LinkId::Path1 };
