@@ -70,6 +70,7 @@ struct Entry {
 
 /// The known bugs of kernels: the case files of `cases/known/`.
 const BUILT_IN: &[&str] = &[
+    include_str!("../../cases/known/both-windows-stall-6.18.toml"),
     include_str!("../../cases/known/both-windows-stall-7.2.toml"),
     include_str!("../../cases/known/checksum-retransmission-splat-7.2.toml"),
     include_str!("../../cases/known/checksum-stall-6.18.toml"),
@@ -117,6 +118,7 @@ const BUILT_IN: &[&str] = &[
     include_str!("../../cases/known/several-subflows-stall-6.18.toml"),
     include_str!("../../cases/known/several-subflows-stall-7.2.toml"),
     include_str!("../../cases/known/refused-join-7.2.toml"),
+    include_str!("../../cases/known/removed-first-stall-7.2.toml"),
     include_str!("../../cases/known/removed-stall-7.2.toml"),
     include_str!("../../cases/known/reset-unreaped-7.2.toml"),
     include_str!("../../cases/known/reused-data-fin-7.2.toml"),

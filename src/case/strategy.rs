@@ -195,6 +195,8 @@ pub struct Space {
     /// How many paths, from 1; must not be empty. Several ([`super::Topology`]) are drawn where `pairings` has MPTCP at both
     /// ends, and then `hosts` does not matter; where 1 is not among them, no other case is drawn.
     pub paths: Vec<u8>,
+    /// Whether cases may wait for many seconds.
+    pub waits: bool,
 }
 
 /// The numbers of paths that are drawn by default.
@@ -215,6 +217,7 @@ impl Default for Space {
             congestions: vec![Congestion::Reno, Congestion::Cubic],
             groups: Group::ALL.into_iter().filter(|group| *group != Group::Netem).collect(),
             paths: PATHS.to_vec(),
+            waits: false,
         }
     }
 }
@@ -234,6 +237,12 @@ impl Space {
         if !self.allows(Group::Netem) {
             self.groups.push(Group::Netem);
         }
+        self
+    }
+
+    /// This space with cases that wait for many seconds, which costs nothing in virtual time.
+    pub fn with_long_waits(mut self) -> Space {
+        self.waits = true;
         self
     }
 
@@ -346,7 +355,7 @@ pub fn draw(space: &Space, seed: Seed) -> Case {
         paths::sizes(&mut case, space.size_max);
         paths::events(&mut case, impaired);
         if impaired && space.allows(Group::Delay) {
-            alone::draw(&mut case, space.size_max);
+            alone::draw(&mut case, space.size_max, space.waits);
         }
     }
     if on(Group::Leave) {

@@ -218,8 +218,8 @@ impl Opened {
     /// What may be drawn in it.
     pub fn space(&self, filters: &Filters) -> Space {
         let space = filters.space();
-        // A kernel of the uml world is built with sch_netem; a host's may lack it.
-        if self.world.program().is_some() { space.with_netem() } else { space }
+        // A kernel of the uml world is built with sch_netem; a host's may lack it. And there time is virtual.
+        if self.world.program().is_some() { space.with_netem().with_long_waits() } else { space }
     }
 
     /// Why cases cannot use MPTCP in it, if they cannot.

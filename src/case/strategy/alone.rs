@@ -26,15 +26,15 @@ const STRANDED: (u64, u64) = (8_000, 20_000);
 /// again.
 const RESTS: (u64, u64) = (2_500, 5_000);
 
-/// Makes a share of the cases such a transfer.
-pub(super) fn draw(case: &mut Case, most: u64) {
+/// Makes a share of the cases such a transfer. `waits`: it may wait for many seconds.
+pub(super) fn draw(case: &mut Case, most: u64, waits: bool) {
     let mut draw = Draw::new(case.seed, "retires");
     let managed = [case.client.host, case.server.host].iter().any(|host| case.knobs(*host).pm.userspace);
     if case.topology == Topology::Diamond || managed || !draw.chance(SHARE) {
         return;
     }
-    let strands = draw.chance(STRANDS_SHARE);
-    let unheard = !strands && draw.chance(UNHEARD_SHARE);
+    let strands = draw.chance(STRANDS_SHARE) && waits;
+    let unheard = !strands && draw.chance(UNHEARD_SHARE) && waits;
     let announced = unheard || draw.chance(0.4);
     let owner = if announced { case.server.host } else { case.client.host };
     let backups = strands && draw.chance(0.5);

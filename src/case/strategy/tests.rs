@@ -296,7 +296,7 @@ fn every_way_to_have_several_paths_is_met() {
         case.hosts.values().flat_map(|knobs| &knobs.pm.endpoints).any(holds)
     };
     let happens = |case: &Case, holds: fn(&Happening) -> bool| case.events.iter().any(|event| holds(&event.what));
-    for case in draws(&Space::default(), DRAWS) {
+    for case in draws(&Space::default().with_long_waits(), DRAWS) {
         for (name, holds) in [
             ("two", case.topology == Topology::Parallel(2)),
             ("three", case.topology == Topology::Parallel(3)),
@@ -339,6 +339,8 @@ fn every_way_to_have_several_paths_is_met() {
 fn only_as_many_paths_as_asked_for_are_drawn() {
     let space = Space { paths: vec![3], pairings: Pairing::ALL.to_vec(), ..Space::default() };
     assert!(draws(&space, 300).all(|case| case.topology == Topology::Parallel(3) && case.is_mptcp()));
+    let long = |case: &Case| case.events.iter().any(|event| event.what.outage() >= Some(Duration::from_secs(8)));
+    assert!(!draws(&Space::default(), DRAWS).any(|case| long(&case)), "in real time nobody waits so long");
     let space = Space { paths: vec![1], ..Space::default() };
     assert!(draws(&space, 300).all(|case| case.topology == Topology::Chain && case.events.is_empty()));
 }

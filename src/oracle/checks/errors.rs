@@ -3,7 +3,7 @@
 //! The agent completes both endpoints' stories before it closes either socket; otherwise the close of one end would show up
 //! as a reset at the other.
 
-use super::leave;
+use super::{leave, liveness};
 use crate::observation::{CallError, End};
 use crate::oracle::{BOTH, Kind, Run, Verdict};
 use crate::payload::Sender;
@@ -13,7 +13,9 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     let errors: Vec<(Sender, &CallError)> =
         BOTH.into_iter().filter_map(|side| Some((side, run.story(side).error.as_ref()?))).collect();
     let errors: Vec<_> = errors.into_iter().filter(|(side, error)| !leave::explains(run, *side, error)).collect();
-    let unexplained = errors.iter().filter(|(_, error)| !run.expected.explains(error) && !refused_cookie(run, error));
+    let orphaned = |error: &CallError| liveness::may_have_no_subflow(run) && is_reset(error);
+    let explained = |error: &CallError| run.expected.explains(error) || refused_cookie(run, error) || orphaned(error);
+    let unexplained = errors.iter().filter(|(_, error)| !explained(error));
     match unexplained.min_by_key(|(_, error)| follows(error)) {
         Some((side, error)) => Some(reset(run, *side, error)),
         None if errors.is_empty() => refusals(run),
@@ -29,8 +31,13 @@ pub fn follows(error: &CallError) -> bool {
 /// Whether a reset is the price of SYN cookies. A server that keeps no state checks its cookie against the first segment
 /// that arrives. If the one right after the SYN was lost or overtaken, the cookie does not match, and the server answers
 /// with a RST (RFC 4987 section 3.6; net/ipv4/syncookies.c, cookie_v4_check).
+///
+/// Nor does it know a cookie that was taken before: once a connection is gone, a late segment of it begins another one.
 fn refused_cookie(run: &Run<'_>, error: &CallError) -> bool {
-    run.counter(Sender::Server, "TcpExt.SyncookiesFailed") > 0 && is_reset(error)
+    let counted = |name| run.counter(Sender::Server, name);
+    let taken_twice = counted("TcpExt.SyncookiesRecv") > counted("TcpExt.SyncookiesSent");
+    let failed = counted("TcpExt.SyncookiesFailed") > 0 && is_reset(error);
+    failed || taken_twice && (is_reset(error) || error.errno == "ECONNREFUSED")
 }
 
 /// Whether an error is one that a RST causes, at the first call that meets it or at a later one.
@@ -101,6 +108,33 @@ mod tests {
         };
         assert_eq!(failed("ECONNRESET").kind, Kind::Pass);
         assert_eq!(failed("EIO").kind, Kind::Reset);
+        let refused = |taken| {
+            judged(&case, |seen| {
+                let counters = &mut seen.hosts.entry(case.server.host).or_default().counters;
+                counters.insert("TcpExt.SyncookiesSent".into(), 1);
+                counters.insert("TcpExt.SyncookiesRecv".into(), taken);
+                seen.client.error = error("connect", "ECONNREFUSED");
+            })
+        };
+        assert_eq!((refused(2).kind, refused(1).kind), (Kind::Pass, Kind::Reset));
+    }
+
+    #[test]
+    fn a_refused_join_explains_a_reset_where_the_first_subflow_was_removed() {
+        let lost = |link, counter: &str| {
+            let mut case = Case { topology: Topology::Parallel(2), ..Case::default() };
+            case.server.host = Host::Ns2;
+            let what = Happening::Remove { host: Host::Ns1, link };
+            case.events = vec![Event { when: Moment::Client(1), what }];
+            judged(&case, |seen| {
+                seen.hosts.entry(Host::Ns2).or_default().counters.insert(format!("MPTcpExt.{counter}"), 1);
+                seen.server.error = error("recv", "ENOTCONN");
+            })
+            .kind
+        };
+        assert_eq!(lost(LinkId::Path1, "MPJoinRejected"), Kind::Pass);
+        let others = [lost(LinkId::Path2, "MPJoinRejected"), lost(LinkId::Path1, "MPJoinSynRx")];
+        assert_eq!(others, [Kind::Reset; 2]);
     }
 
     #[test]

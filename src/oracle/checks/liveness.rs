@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::observation::{End, Hang, SocketState, Story};
 use crate::oracle::expectation::middlebox;
-use crate::oracle::{Kind, Run, Verdict, circumstances};
+use crate::oracle::{BOTH, Kind, Run, Verdict, circumstances};
 
 /// Looks at a run in which no byte moved for longer than the case's patience.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
@@ -26,7 +26,8 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     if run.expected.may_be_orphaned {
         return Some(Verdict::skip("nothing moved, but the connection may have no subflow any more"));
     }
-    if (run.expected.may_be_cut || run.expected.may_reset) && waits_for_subflows(run) {
+    let may_be_alone = run.expected.may_be_cut || run.expected.may_reset || may_have_no_subflow(run);
+    if may_be_alone && waits_for_subflows(run) {
         return Some(Verdict::skip(
             "nothing moved, but the only subflow was reset on the way, and MPTCP waits a minute for another one",
         ));
@@ -77,6 +78,13 @@ fn place(story: &Story) -> &str {
 fn too_late(run: &Run<'_>) -> Option<Duration> {
     let worst = run.seen.links.values().map(|link| link.lateness).max()?;
     (worst > run.expected.patience / 4).then_some(whole(worst))
+}
+
+/// Whether an event has taken the first subflow from a connection, and another one was refused, which its client took
+/// for established until it heard of that: who has shut down lets nobody join.
+pub fn may_have_no_subflow(run: &Run<'_>) -> bool {
+    let refused = BOTH.into_iter().any(|side| run.counter(side, "MPTcpExt.MPJoinRejected") > 0);
+    refused && run.case.events.iter().any(|event| run.case.loses_its_first(&event.what))
 }
 
 /// Whether MPTCP sockets are left without any subflow, each with the timer that ends them a minute after the last one

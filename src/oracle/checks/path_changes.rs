@@ -15,6 +15,11 @@ const AFTERWARDS: u64 = 512 << 10;
 /// A path that has carried this many bytes has a subflow. One that is only just joining may miss the change.
 const JOINED: u64 = 4 << 10;
 
+/// A host that has sent as many bytes into it is through with the handshake of the join. Before that the
+/// kernel passes the subflow over when the flag of its endpoint changes (net/mptcp/pm.c, mptcp_pm_mp_prio_send_ack),
+/// while the peer may be sending data already.
+const TAKES_PART: u64 = 1 << 10;
+
 /// Looks at paths and announcements after a transfer that came to an orderly end.
 pub fn check(run: &Run<'_>) -> Option<Verdict> {
     if !is_calm(run) {
@@ -29,7 +34,8 @@ fn busy_afterwards(run: &Run<'_>) -> Option<Verdict> {
         let link = retired(run.case, happened)?;
         let [before, after] =
             [&happened.bytes, &totals(run)].map(|bytes| bytes.get(&link).copied().unwrap_or_default());
-        if before.iter().sum::<u64>() < JOINED {
+        let from = run.case.events.get(happened.event)?.what.host() == Some(run.case.server.host);
+        if before.iter().sum::<u64>() < JOINED || before[usize::from(from)] < TAKES_PART {
             return None;
         }
         let more = after.iter().zip(before).map(|(after, before)| after.saturating_sub(before)).max()?;
@@ -192,14 +198,15 @@ mod tests {
         ];
         assert_eq!(looks, expected);
         assert_eq!(judged(&remove, AFTERWARDS, &[]), "Pass");
-        let joining_then = |before| {
+        let joining_then = |before: [u64; 2]| {
             let mut seen = healthy::observation(&backup);
-            let bytes = [(LinkId::Path2, [before, 0])].into();
+            let bytes = [(LinkId::Path2, before)].into();
             seen.events = vec![Happened { event: 0, received: [0, 1000], bytes, ..Happened::default() }];
             seen.links.insert(LinkId::Path2, LinkStory { bytes: [2 * AFTERWARDS, 0], ..LinkStory::default() });
             judge(&backup, &seen).kind
         };
-        assert_eq!([joining_then(300), joining_then(5000)], [Kind::Pass, Kind::CounterBroken]);
+        assert_eq!([joining_then([300, 0]), joining_then([5000, 0])], [Kind::Pass, Kind::CounterBroken]);
+        assert_eq!([joining_then([176, 14724]), joining_then([1100, 14724])], [Kind::Pass, Kind::CounterBroken]);
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
     let needs = FINDS_OUT + 20 * silence::round_trip(run.case) + budget::unhindered(run.case);
     let others = run.case.topology.ways().iter().filter(|way| **way != link);
     let joined = others.filter_map(|way| happened.bytes.get(way)).any(|bytes| bytes.iter().all(|each| *each >= JOINED));
+    let joined = joined && are_let_in(run);
     let over = timings.transfer.saturating_sub(happened.after);
     (joined && lasts > needs && over >= lasts).then(|| {
         let looks = "the transfer waited for a path that did not work, beside one that did";
@@ -39,6 +40,12 @@ pub fn check(run: &Run<'_>) -> Option<Verdict> {
             format!("{looks}: {link} rested for {lasts}, after which the end came within {over}"),
         )
     })
+}
+
+/// Whether joins were accepted, and none refused: a peer that has shut down lets nobody join.
+fn are_let_in(run: &Run<'_>) -> bool {
+    let counts = |name: &str| BOTH.into_iter().any(|side| run.counter(side, name) > 0);
+    counts("MPTcpExt.MPJoinAckRx") && !counts("MPTcpExt.MPJoinRejected")
 }
 
 /// The path that rests from an event on, and for how long.
@@ -61,7 +68,7 @@ fn goes_on(case: &Case) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{Event, Host, Knobs, Moment, Protocol, Topology};
+    use crate::case::{Event, Host, Moment, PmEndpoint, Protocol, Topology};
     use crate::oracle::{healthy, judge};
 
     fn case(lasts: u64) -> Case {
@@ -71,11 +78,20 @@ mod tests {
         case.client.payload = 1 << 20;
         let what = Happening::Block { link: LinkId::Path1, lasts: Duration::from_secs(lasts) };
         case.events = vec![Event { when: Moment::Client(1000), what }];
+        let endpoint = PmEndpoint { subflow: true, ..PmEndpoint::on(LinkId::Path2) };
+        case.hosts.entry(Host::Ns1).or_default().pm.endpoints = vec![endpoint];
         case
     }
 
     fn judged(case: &Case, joined: u64, exact: bool, transfer: u64) -> Kind {
+        counted(case, joined, exact, transfer, [1, 0])
+    }
+
+    fn counted(case: &Case, joined: u64, exact: bool, transfer: u64, [let_in, refused]: [i64; 2]) -> Kind {
         let mut seen = healthy::observation(case);
+        let counters = &mut seen.hosts.entry(Host::Ns2).or_default().counters;
+        counters.insert("MPTcpExt.MPJoinAckRx".into(), let_in);
+        counters.insert("MPTcpExt.MPJoinRejected".into(), refused);
         let bytes = [(LinkId::Path2, [joined, joined])].into();
         let after = Duration::from_secs(1);
         seen.events = vec![Happened { event: 0, received: [0, 1000], bytes, after }];
@@ -88,10 +104,13 @@ mod tests {
         assert_eq!(judged(&case(20), 300, true, 21), Kind::Slow);
         assert_eq!(judged(&case(20), 300, true, 20), Kind::Pass);
         assert_eq!(judged(&case(20), 100, true, 21), Kind::Pass, "nobody has joined");
+        for counts in [[0, 1], [1, 1], [0, 0]] {
+            assert_eq!(counted(&case(20), 300, true, 21, counts), Kind::Pass, "a join was refused, or there was none");
+        }
         assert_eq!(judged(&case(20), 300, false, 21), Kind::Pass, "the machine may be slow");
         assert_eq!(judged(&case(2), 300, true, 21), Kind::Pass, "too short to tell");
         let mut patient = case(20);
-        patient.hosts.insert(Host::Ns1, Knobs { stale_loss_cnt: Some(0), ..Knobs::default() });
+        patient.hosts.entry(Host::Ns1).or_default().stale_loss_cnt = Some(0);
         assert_eq!(judged(&patient, 300, true, 21), Kind::Pass);
     }
 }

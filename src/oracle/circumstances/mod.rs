@@ -70,6 +70,7 @@ const ALL: &[Circumstance] = &[
     under(&[Stalled], "DATA_FIN that came with old data", ignores_data_fin_after_old_data),
     under(&[Stalled], "DATA_FIN of the connection before", ignores_data_fin_after_another),
     under(&[Stalled], "last subflow reset over a middlebox", reset_its_last_subflow),
+    under(&[Stalled], "first subflow removed, none left", forgets_its_first_subflow),
     under(&[Stalled], "data for a closed MPTCP socket", leave::is_not_told),
     under(&[Leak], "data for a closed MPTCP socket", leave::holds_unread),
 ];
@@ -177,13 +178,26 @@ fn counts(run: &Run<'_>, host: Host, name: &str) -> bool {
 /// because other subflows had joined.
 fn reset_its_last_subflow(run: &Run<'_>) -> bool {
     let lonely = |host| {
-        let is_subflow = |it: &SocketState| it.state != "LISTEN" && detail(it, "mptcp_subflow") == 1;
-        let subflows = sockets(run, "tcp").any(|(of, it)| of == host && is_subflow(it));
         let joined = counts(run, host, "MPJoinAckRx") || counts(run, host, "MPJoinSynAckRx");
-        joined && counts(run, host, "MPRstTx") && !subflows
+        joined && counts(run, host, "MPRstTx")
     };
+    meets_middlebox(run) && waiting_without_subflow(run).any(|(host, _)| lonely(host))
+}
+
+/// Whether an MPTCP socket waits without any subflow, and without the timer that would end it, after a path manager has
+/// removed its first one. That was still closing when the last one went, and nobody looks when it is closed.
+fn forgets_its_first_subflow(run: &Run<'_>) -> bool {
+    let removed = |host| counts(run, host, "RmSubflow") || counts(run, host, "RmAddr");
+    let loses = run.case.events.iter().any(|event| run.case.loses_its_first(&event.what));
+    loses && waiting_without_subflow(run).any(|(host, socket)| socket.timer.is_none() && removed(host))
+}
+
+/// The MPTCP sockets that have no subflow, and are not closed for it.
+fn waiting_without_subflow<'a>(run: &Run<'a>) -> impl Iterator<Item = (Host, &'a SocketState)> {
+    let is_subflow = |it: &SocketState| it.state != "LISTEN" && detail(it, "mptcp_subflow") == 1;
+    let with: Vec<Host> = sockets(run, "tcp").filter(|(_, it)| is_subflow(it)).map(|(host, _)| host).collect();
     let waits = |socket: &SocketState| !matches!(socket.state.as_str(), "LISTEN" | "UNCONN");
-    meets_middlebox(run) && sockets(run, "mptcp").any(|(host, socket)| waits(socket) && lonely(host))
+    sockets(run, "mptcp").filter(move |(host, socket)| waits(socket) && !with.contains(host))
 }
 
 /// Whether a middlebox made segments that go beyond their mappings, and the kernel noticed after it had read one.
@@ -227,9 +241,12 @@ fn lacks_its_beginning(run: &Run<'_>) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use crate::case::{Action, Case, Host, Kept, LinkId, Merge, Pick, Protocol, Receiving, Rounds, Rule, Syncookies};
+    use crate::case::{
+        Action, Case, Event, Happening, Host, Kept, LinkId, Merge, Moment, Pick, Protocol, Receiving, Rounds, Rule,
+        Syncookies, Topology,
+    };
     use crate::observation::{Contradiction, End, MptcpState, SocketState};
-    use crate::oracle::{healthy, judge};
+    use crate::oracle::{Kind, healthy, judge};
     use crate::payload::{Damage, Mismatch};
 
     #[test]
@@ -408,6 +425,36 @@ mod tests {
         let joined = &["MPJoinSynAckRx", "MPRstTx"];
         assert_eq!([looks(false, false, joined), looks(true, true, joined)], [false; 2]);
         assert_eq!([looks(true, false, &joined[..1]), looks(true, false, &joined[1..])], [false; 2]);
+    }
+
+    #[test]
+    fn a_removed_first_subflow_that_nobody_looks_after_is_a_circumstance_of_a_stall() {
+        let looks = |link, timer: Option<&str>, left: bool, counter: &str| {
+            let mut case = Case { topology: Topology::Parallel(2), ..Case::default() };
+            (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+            case.server.host = Host::Ns2;
+            let what = Happening::Remove { host: Host::Ns1, link };
+            case.events = vec![Event { when: Moment::Client(1), what }];
+            let mut seen = healthy::observation(&case);
+            seen.end = End::Stalled { idle: Default::default() };
+            seen.hosts.entry(Host::Ns2).or_default().counters.insert("MPTcpExt.MPJoinRejected".into(), 1);
+            let host = seen.hosts.entry(Host::Ns1).or_default();
+            host.counters.insert(format!("MPTcpExt.{counter}"), 1);
+            let subflow = SocketState { protocol: "tcp".into(), ..mptcp_socket("ESTAB", &[("mptcp_subflow", 1)]) };
+            let closed = SocketState { protocol: "tcp".into(), ..mptcp_socket("TIME-WAIT", &[]) };
+            let waits = SocketState { timer: timer.map(str::to_owned), ..mptcp_socket("ESTAB", &[]) };
+            host.stalled_sockets = vec![waits, if left { subflow } else { closed }];
+            judge(&case, &seen)
+        };
+        let known = |link, timer, left, counter| {
+            looks(link, timer, left, counter).signature.ends_with(" (first subflow removed, none left)")
+        };
+        let first = LinkId::Path1;
+        assert!(known(first, None, false, "RmSubflow") && known(first, None, false, "RmAddr"));
+        let others = [known(first, None, true, "RmSubflow"), known(first, None, false, "MPRstTx")];
+        assert_eq!(others, [false; 2]);
+        assert!(!known(LinkId::Path2, None, false, "RmSubflow"));
+        assert_eq!(looks(first, Some("keepalive"), false, "RmSubflow").kind, Kind::Skip, "it ends in a minute");
     }
 
     #[test]
