@@ -13,8 +13,18 @@ const MOST: u32 = 4;
 /// What a connection of one host has announced that was not echoed yet.
 #[derive(Debug, Default)]
 pub(super) struct Announced {
-    /// Identifier, how often it was sent, and when last.
-    waiting: Vec<(u8, u32, Nanos)>,
+    waiting: Vec<Waiting>,
+}
+
+/// An address that was announced and not heard.
+#[derive(Debug)]
+struct Waiting {
+    id: u8,
+    /// How often it was sent, and when last.
+    times: u32,
+    at: Nanos,
+    /// The longest timeout of a subflow since then: its timer was set when it was sent.
+    timeout: Nanos,
 }
 
 impl Announced {
@@ -32,24 +42,27 @@ impl Announced {
 
     /// The host announces an address.
     fn sends(&mut self, id: u8, now: Nanos) {
-        let times = self.waiting.iter().find(|known| known.0 == id).map_or(0, |known| known.1);
+        let times = 1 + self.waiting.iter().find(|known| known.id == id).map_or(0, |known| known.times);
         self.forget(id);
-        if times + 1 < MOST {
-            self.waiting.push((id, times + 1, now));
+        if times < MOST {
+            self.waiting.push(Waiting { id, times, at: now, timeout: 0 });
         }
     }
 
     /// The peer has echoed it, or the host takes it back.
     fn forget(&mut self, id: u8) {
-        self.waiting.retain(|known| known.0 != id);
+        self.waiting.retain(|known| known.id != id);
     }
 
-    /// Which address has waited for too long, where no subflow waits for an acknowledgement for longer than `timeout`.
+    /// Which address has waited for too long, where no subflow now waits for an acknowledgement for longer than
+    /// `timeout`. To be asked before each packet.
     pub fn is_too_late(&mut self, timeout: Nanos, now: Nanos) -> Option<String> {
-        let most = |times: u32| ((2 * timeout) << (times - 1)) + SPARE;
-        let &(id, times, at) = self.waiting.iter().find(|(_, times, at)| now.saturating_sub(*at) > most(*times))?;
+        self.waiting.iter_mut().for_each(|known| known.timeout = known.timeout.max(timeout));
+        let most = |known: &Waiting| ((2 * known.timeout) << (known.times - 1)) + SPARE;
+        let known = self.waiting.iter().find(|known| now.saturating_sub(known.at) > most(known))?;
+        let id = known.id;
+        let [late, most] = [now - known.at, most(known)].map(|time| time / 1_000_000);
         self.forget(id);
-        let [late, most] = [now - at, most(times)].map(|time| time / 1_000_000);
         Some(format!("address {id}, {late} ms after it was announced without an echo, where {most} are the most"))
     }
 }
@@ -71,6 +84,15 @@ mod tests {
         assert_eq!([2 * TIMEOUT + SPARE, 2 * TIMEOUT + SPARE + 1].map(|wait| late(1, wait)), [false, true]);
         assert_eq!([4 * TIMEOUT + SPARE, 4 * TIMEOUT + SPARE + 1].map(|wait| late(2, wait)), [false, true]);
         assert!(late(3, 8 * TIMEOUT + SPARE + 1) && !late(MOST, 99 * TIMEOUT));
+    }
+
+    #[test]
+    fn the_longest_timeout_since_it_was_announced_counts() {
+        let mut announced = Announced::default();
+        announced.sends(2, 0);
+        assert_eq!(announced.is_too_late(3 * TIMEOUT, 1), None);
+        assert_eq!(announced.is_too_late(TIMEOUT, 6 * TIMEOUT + SPARE), None);
+        assert!(announced.is_too_late(TIMEOUT, 6 * TIMEOUT + SPARE + 1).is_some());
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub(super) struct Flow {
     pub has_waited: bool,
     /// Whether it has carried data that another flow had sent before.
     pub reinjects: bool,
+    /// Up to where it may have been given data as a backup while no other subflow worked: that leaves by its own queue.
+    pub given: u64,
     /// Where in the data it stands.
     pub data: u64,
     /// Mappings of received segments that this flow has not acknowledged yet: begin and end in the flow, and the place in the
@@ -58,6 +60,8 @@ pub(super) struct Flow {
     mss: Option<u16>,
     /// The least one that the host remembers.
     pub least_mss: u16,
+    /// Whether it keeps what it knows of a client in SYN cookies.
+    pub cookies: bool,
     /// The end of what the host has sent.
     pub sent: u64,
     fin: Option<u64>,
@@ -105,12 +109,14 @@ impl Flow {
             is_new: false,
             has_waited: false,
             reinjects: false,
+            given: 0,
             data: 0,
             unpassed: Vec::new(),
             numbers: [None; 2],
             scales: [None; 2],
             mss: None,
             least_mss: 0,
+            cookies: false,
             sent: 0,
             fin: None,
             acked: 0,
@@ -217,8 +223,10 @@ impl Flow {
             return Ok(());
         }
         if flags.syn() {
-            // Linux takes no round trip from the handshake of a subflow that joins it (net/ipv4/tcp_minisocks.c, tcp_check_req).
-            if !(flags.ack() && matches!(options.mptcp, Some(Mptcp::Join { .. }))) {
+            // Linux takes no round trip from the handshake of a subflow that joins it (net/ipv4/tcp_minisocks.c, tcp_check_req),
+            // nor does a cookie hold when it was sent (net/ipv4/syncookies.c, cookie_tcp_reqsk_init).
+            let unknown = self.cookies || matches!(options.mptcp, Some(Mptcp::Join { .. }));
+            if !(flags.ack() && unknown) {
                 self.rest.opens(*now);
             }
             self.numbers[0] = Some(segment.sequence.wrapping_add(1));

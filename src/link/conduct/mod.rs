@@ -193,6 +193,9 @@ impl Watch {
         if let Err(wrong) = look(self, &passing) {
             self.keep(link, now, format!("{}>{}", segment.source, segment.destination), wrong);
         }
+        if self.backups {
+            self.gives(now);
+        }
     }
 
     fn keep(&mut self, link: LinkId, now: Nanos, flow: String, (looks, what): Wrong) {
@@ -222,7 +225,7 @@ impl Watch {
         if number.is_none() && self.flows.len() < MAX_FLOWS {
             let least_mss = if self.cookies { IN_COOKIES[usize::from(local.is_ipv6())] } else { 0 };
             let mut flow = Flow::new(local, remote, self.exact);
-            flow.least_mss = least_mss;
+            (flow.least_mss, flow.cookies) = (least_mss, self.cookies);
             self.flows.push(flow);
             return Some(self.flows.len() - 1);
         }
@@ -327,6 +330,25 @@ impl Watch {
         }
     }
 
+    /// The other subflows of a flow's connection that work and are no backups.
+    fn working(&self, number: usize, now: Nanos) -> impl Iterator<Item = &Flow> {
+        let of = self.flows[number].connection;
+        let others = self.flows.iter().enumerate().filter(move |(other, _)| *other != number).map(|(_, flow)| flow);
+        others.filter(move |other| other.connection == of && other.is_well(now) && !other.may_change)
+    }
+
+    /// Notes up to where backups may be given data now, because no other subflow works. It leaves by them even if another one
+    /// works by then.
+    fn gives(&mut self, now: Nanos) {
+        for number in 0..self.flows.len() {
+            let flow = &self.flows[number];
+            let connection = flow.connection.filter(|_| flow.backup && flow.is_kept());
+            if let Some(connection) = connection.filter(|_| self.working(number, now).next().is_none()) {
+                self.flows[number].given = self.connections[connection].edge();
+            }
+        }
+    }
+
     /// New data goes over a backup only if no other subflow works (RFC 8684 section 3.3.8).
     fn keeps_backups(&mut self, number: usize, passing: &Passing<'_>) -> Result<(), Wrong> {
         let flow = &mut self.flows[number];
@@ -344,20 +366,18 @@ impl Watch {
             return Ok(());
         }
         let flow = &self.flows[number];
-        let others = || self.flows.iter().enumerate().filter(|(other, _)| *other != number);
-        let works =
-            |other: &Flow| other.connection == flow.connection && other.is_well(passing.now) && !other.may_change;
         if !self.backups || !flow.is_new {
             return Ok(());
         }
         let length = passing.payload.len();
-        if flow.backup && !flow.may_change && others().any(|(_, other)| works(other)) {
+        let judged = flow.backup && !flow.may_change && flow.data >= flow.given;
+        if judged && self.working(number, passing.now).next().is_some() {
             return Err((Breach::PREFERS, format!("{length} bytes")));
         }
         // Data in a flow's own queue still leaves by that flow after it became a backup. But data beyond the window of that
         // moment had not been given to any flow yet (net/mptcp/protocol.c, mptcp_check_allowed_size).
         let after = |(at, edge): (Nanos, u64)| {
-            flow.data >= edge && others().any(|(_, other)| works(other) && other.was_there(at))
+            flow.data >= edge && self.working(number, passing.now).any(|other| other.was_there(at))
         };
         match flow.retired.filter(|retired| after(*retired)) {
             None => Ok(()),

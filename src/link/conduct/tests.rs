@@ -427,6 +427,29 @@ fn a_backup_that_sends_old_data_again_may_go_on_with_new_data() {
 }
 
 #[test]
+fn a_backup_still_sends_what_it_was_given_while_no_other_subflow_worked() {
+    let judged = |begin: u64| {
+        let mut scene = Scene::mptcp();
+        scene.send(Backward, ack(0).options(&dss(Some(0), None, false)));
+        // The first subflow is late.
+        scene.send(Forward, data(0, 100).options(&dss(None, Some((0, 1, 100)), false)));
+        scene.now += 300_000_000;
+        for (port, backup) in [(40001, 1), (40002, 0)] {
+            scene.send(Forward, sample::syn(0xffff_ffff).ports(port, 5000).options(&join(backup)));
+            scene.send(Backward, sample::syn_ack(999, 0).ports(port, 5000).options(&SYN));
+            scene.send(Backward, ack(0).ports(port, 5000).options(&dss(Some(0), None, false)));
+        }
+        scene.now += 5_000_000;
+        scene.send(Backward, ack(0).ports(40002, 5000).options(&dss(Some(100), None, false)));
+        scene.send(Forward, second(data(0, 100)).options(&dss(None, Some((begin, 1, 100)), false)));
+        scene.looks()
+    };
+    assert_eq!([judged(100), judged(127_900)], [[""; 0]; 2]);
+    // The window has gone on since.
+    assert_eq!(judged(128_000), [Breach::PREFERS]);
+}
+
+#[test]
 fn several_backups_may_share_what_is_sent_again() {
     let judged = |first: u64| {
         let mut scene = Scene::mptcp();
@@ -504,6 +527,25 @@ fn a_removed_address_is_a_breach_if_a_subflow_to_it_remains() {
     assert_eq!(judged(2, false), [Breach::KEEPS]);
     assert_eq!(judged(3, false), [""; 0]);
     assert_eq!(judged(2, true), [""; 0]);
+}
+
+#[test]
+fn a_cookie_knows_no_round_trip() {
+    let judged = |syncookies, wait: u64| {
+        let mut case = case();
+        case.hosts.entry(case.server.host).or_default().syncookies = syncookies;
+        let mut scene = Scene { conduct: Conduct::of(&case, &[LINK], true), ..Scene::new() };
+        scene.send(Forward, sample::syn(0xffff_ffff).options(&SYN));
+        scene.send(Backward, sample::syn_ack(999, 0).options(&SYN));
+        scene.send(Forward, data(0, 0));
+        scene.enters(Backward, sample::data(1000, 0, 100));
+        scene.now += wait * 1_000_000;
+        scene.send(Forward, data(0, 0));
+        scene.looks()
+    };
+    let rests = ["nothing for longer than its timer lasts"];
+    assert_eq!([judged(Syncookies::OnOverflow, 1_000), judged(Syncookies::Always, 6_600)], [rests; 2]);
+    assert_eq!(judged(Syncookies::Always, 6_400), [""; 0]);
 }
 
 #[test]

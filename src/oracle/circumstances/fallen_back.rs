@@ -81,6 +81,29 @@ pub fn closed_by_a_join(run: &Run<'_>) -> bool {
     })
 }
 
+/// Whether a socket that has fallen back got the error of a join that its own path manager removed before it was answered.
+/// Its peer reads an orderly end.
+pub fn closed_by_a_removed_join(run: &Run<'_>) -> bool {
+    BOTH.into_iter().any(|side| {
+        let error = run.story(side).error.as_ref().is_some_and(|error| error.errno == "ECONNRESET");
+        let asked = run.counter(side, "MPTcpExt.MPJoinSynTx") > run.counter(side, "MPTcpExt.MPJoinSynAckRx");
+        let removed = asked && run.counter(side, "MPTcpExt.RmSubflow") > 0;
+        let reset = middlebox::cut(run.case) || run.counter(side.peer(), "Tcp.OutRsts") > 0;
+        has_fallen_back(run, side) && error && removed && !reset
+    })
+}
+
+/// Whether the client alone fell back at the beginning of the stream, and it had sent a keep-alive probe while the server
+/// waited for the third packet: the server answers that with an acknowledgement without options of MPTCP.
+pub fn probed_in_handshake(run: &Run<'_>) -> bool {
+    let (client, server) = (Sender::Client, Sender::Server);
+    let alone = has_fallen_back(run, client) && run.story(server).mptcp.is_some_and(|state| !state.fallback);
+    alone
+        && run.counter(client, BEGINNINGS[0]) > 0
+        && run.counter(client, "TcpExt.TCPKeepAlive") > 0
+        && run.counter(server, "TcpExt.TCPSynRetrans") > 0
+}
+
 fn has_fallen_back(run: &Run<'_>, side: Sender) -> bool {
     run.story(side).mptcp.is_some_and(|state| state.fallback)
 }
@@ -226,5 +249,40 @@ mod tests {
         assert_eq!(looks(1, "ECONNREFUSED"), refused);
         assert!(!looks(2, "ECONNREFUSED").contains("join"));
         assert!(!looks(1, "EIO").contains("join"));
+    }
+
+    #[test]
+    fn a_removed_join_is_a_circumstance_if_nobody_else_reset_anything() {
+        let looks = |removed, resets_of_the_peer| {
+            let (case, mut seen) = fallen_back(1000);
+            let error = CallError { call: "send".into(), errno: "ECONNRESET".into(), sent: 900, received: 1 };
+            (seen.client.shut_down, seen.client.end_of_stream, seen.client.error) = (false, false, Some(error));
+            (seen.server.received, seen.server.mismatch) = (900, short(1000, 900));
+            let counters = &mut seen.hosts.entry(case.client.host).or_default().counters;
+            counters.insert("MPTcpExt.MPJoinSynTx".into(), 1);
+            counters.insert("MPTcpExt.RmSubflow".into(), removed);
+            let counters = &mut seen.hosts.entry(case.server.host).or_default().counters;
+            counters.insert("Tcp.OutRsts".into(), resets_of_the_peer);
+            judge(&case, &seen).signature.contains("a join removed")
+        };
+        assert_eq!([looks(1, 0), looks(0, 0), looks(1, 1)], [true, false, false]);
+    }
+
+    #[test]
+    fn a_probe_is_a_circumstance_if_the_handshake_took_another_syn_ack() {
+        let looks = |probes, again, server_too| {
+            let (mut case, mut seen) = fallen_back(1000);
+            case.server.protocol = Protocol::Mptcp;
+            seen.server.mptcp = Some(MptcpState { fallback: server_too, ..MptcpState::default() });
+            (seen.client.received, seen.client.mismatch) = (900, short(1000, 900));
+            count(&case, &mut seen, "MPTcpExt.MPCapableDataFallback");
+            let counters = &mut seen.hosts.entry(case.client.host).or_default().counters;
+            counters.insert("TcpExt.TCPKeepAlive".into(), probes);
+            let counters = &mut seen.hosts.entry(case.server.host).or_default().counters;
+            counters.insert("TcpExt.TCPSynRetrans".into(), again);
+            judge(&case, &seen).signature.contains("keep-alive in the handshake")
+        };
+        assert!(looks(1, 1, false));
+        assert_eq!([looks(0, 1, false), looks(1, 0, false), looks(1, 1, true)], [false; 3]);
     }
 }

@@ -39,6 +39,7 @@ const LOSES: &[Kind] = &[Corrupt, Truncated, Stalled, Reset];
 /// The circumstances, in the order in which signatures name them, behind [the kind of fallback](kind_of_fallback).
 const ALL: &[Circumstance] = &[
     under(TRANSFER, "middlebox against DSS", |run| falls_back(run) && meets_middlebox(run)),
+    under(TRANSFER, "keep-alive in the handshake", fallen_back::probed_in_handshake),
     under(TRANSFER, "NoDSSInWindow", |run| falls_back(run) && drops_acknowledged(run)),
     under(&[Corrupt], "subflows joined late", joins_late),
     under(&[Corrupt], "segments merged beyond a mapping", overruns_a_mapping),
@@ -48,6 +49,7 @@ const ALL: &[Circumstance] = &[
     under(&[Truncated], "closed with bytes unread", fallen_back::closed_unread),
     under(&[Reset], "behind its own end", fallen_back::closed_by_the_end),
     under(&[Reset], "a join refused", fallen_back::closed_by_a_join),
+    under(&[Reset, Truncated], "a join removed", fallen_back::closed_by_a_removed_join),
     under(TRANSFER, "SYN cookie", uses_syn_cookie),
     under(TRANSFER, "up to three bytes before the first", |run| uses_syn_cookie(run) && lacks_its_beginning(run)),
     under(COUNTERS_TOO, "TCP Fast Open", uses_fast_open),
