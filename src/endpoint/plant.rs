@@ -321,7 +321,8 @@ impl Socket for Planted<'_> {
         match self.plant {
             Some(Plant::ForgetShutdown) => Ok(()),
             _ if self.wire.is_connecting() => {
-                wait(self.wire.as_fd(), PollFlags::POLLOUT, self.stop)?;
+                // What comes says that it is connected, too, and may have to be read before there is room to write.
+                wait(self.wire.as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT, self.stop)?;
                 self.wire.connected();
                 // The copier looks after its stop descriptor, and tries again.
                 Err(io::ErrorKind::Interrupted.into())

@@ -162,8 +162,10 @@ impl copier::Socket for Wire {
         }
         self.change();
         let result = self.inlet.read(self.socket.as_fd(), buffer);
-        if result.is_err() {
-            self.outlet.collect(self.socket.as_fd());
+        match &result {
+            // Nothing comes before the connection.
+            Ok(length) => self.connecting &= *length == 0,
+            Err(_) => self.outlet.collect(self.socket.as_fd()),
         }
         result
     }
