@@ -76,7 +76,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::case::{Case, Event, Family, Happening, Host, Impairments, LinkId, Moment, Outage, Topology};
+    use crate::case::{
+        Case, Event, Family, Happening, Host, Impairments, Knobs, LinkId, Moment, Outage, PathManager, PmEndpoint,
+        Topology,
+    };
     use crate::observation::Observation;
     use crate::oracle::{healthy, judge};
 
@@ -135,6 +138,16 @@ mod tests {
         assert_eq!(lost(LinkId::Path1, "MPJoinRejected"), Kind::Pass);
         let others = [lost(LinkId::Path2, "MPJoinRejected"), lost(LinkId::Path1, "MPJoinSynRx")];
         assert_eq!(others, [Kind::Reset; 2]);
+        let flushed = |endpoint: Option<LinkId>| {
+            let mut case = Case { topology: Topology::Parallel(2), ..Case::default() };
+            case.server.host = Host::Ns2;
+            case.events = vec![Event { when: Moment::Client(1), what: Happening::Flush { host: Host::Ns1 } }];
+            let endpoints = endpoint.map(PmEndpoint::on).into_iter().collect();
+            let pm = PathManager { endpoints, ..PathManager::default() };
+            case.hosts.insert(Host::Ns1, Knobs { pm, ..Knobs::default() });
+            judged(&case, |seen| seen.server.error = error("recv", "ENOTCONN")).kind
+        };
+        assert_eq!([flushed(Some(LinkId::Path1)), flushed(None)], [Kind::Pass, Kind::Reset]);
     }
 
     #[test]

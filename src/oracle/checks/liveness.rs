@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::case::Happening;
 use crate::observation::{End, Hang, SocketState, Story};
 use crate::oracle::expectation::middlebox;
 use crate::oracle::{BOTH, Kind, Run, Verdict, circumstances};
@@ -80,11 +81,12 @@ fn too_late(run: &Run<'_>) -> Option<Duration> {
     (worst > run.expected.patience / 4).then_some(whole(worst))
 }
 
-/// Whether an event has taken the first subflow from a connection, and another one was refused, which its client took
-/// for established until it heard of that: who has shut down lets nobody join.
+/// Whether an event has taken the first subflow from a connection that had no other: a flush takes them all, or another one was
+/// refused, which its client took for established until it heard of that (an end that has shut down lets nobody join).
 pub fn may_have_no_subflow(run: &Run<'_>) -> bool {
     let refused = BOTH.into_iter().any(|side| run.counter(side, "MPTcpExt.MPJoinRejected") > 0);
-    refused && run.case.events.iter().any(|event| run.case.loses_its_first(&event.what))
+    let takes_all = |what: &Happening| refused || matches!(what, Happening::Flush { .. });
+    run.case.events.iter().any(|event| run.case.loses_its_first(&event.what) && takes_all(&event.what))
 }
 
 /// Whether MPTCP sockets are left without any subflow, each with the timer that ends them a minute after the last one
