@@ -398,8 +398,16 @@ pub enum Action {
 impl Impairments {
     /// Whether it merges segments.
     pub fn merges(&self) -> bool {
-        let mut actions = self.rules.iter().map(|rule| rule.action).chain(self.faults.iter().map(|fault| fault.action));
-        actions.any(|action| matches!(action, Action::Merge(_)))
+        self.actions().any(|action| matches!(action, Action::Merge(_)))
+    }
+
+    /// Whether its rules or faults flip bits of packets, besides chance.
+    pub fn flips(&self) -> bool {
+        self.actions().any(|action| matches!(action, Action::Flip(_)))
+    }
+
+    fn actions(&self) -> impl Iterator<Item = Action> {
+        self.rules.iter().map(|rule| rule.action).chain(self.faults.iter().map(|fault| fault.action))
     }
 }
 

@@ -3,8 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::case::{Case, Direction, Host, Protocol, Syncookies};
+use crate::case::{Case, Direction, Host, Impairments, LinkId, Protocol, Syncookies};
 use crate::observation::{End, HostStory, LinkStory, MptcpState, Observation, Story, Timings};
+
+/// MPTCP between two hosts, over a link with these impairments on the way to the server.
+pub fn mptcp_across(forward: Impairments) -> Case {
+    let mut case = Case::default();
+    case.server.host = Host::Ns2;
+    (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+    case.links.entry(LinkId::Ns1Ns2).or_default().forward = forward;
+    case
+}
 
 /// What a healthy kernel shows of `case`.
 pub fn observation(case: &Case) -> Observation {

@@ -60,10 +60,7 @@ impl Check {
 fn damaged_elsewhere(case: &Case, id: LinkId, direction: Direction) -> bool {
     let damages = |link: &Link| {
         let impairments = link.impairments(direction);
-        let flips = |action| matches!(action, crate::case::Action::Flip(_));
-        impairments.corrupt > 0.0
-            || impairments.faults.iter().any(|fault| flips(fault.action))
-            || impairments.rules.iter().any(|rule| flips(rule.action))
+        impairments.corrupt > 0.0 || impairments.flips()
     };
     case.links.iter().any(|(other, link)| *other != id && damages(link))
 }

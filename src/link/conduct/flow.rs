@@ -189,17 +189,17 @@ impl Flow {
     }
 
     /// An error if its sender has been silent for too long.
-    pub fn rests(&mut self, now: Nanos) -> Result<(), Wrong> {
+    pub fn check_timer(&mut self, now: Nanos) -> Result<(), Wrong> {
         let judged = self.established.is_some() && !self.ends;
         let late = if judged { self.rest.is_too_long(now) } else { None };
         late.map_or(Ok(()), |what| Err(("nothing for longer than its timer lasts", what)))
     }
 
     /// Whether the host has kept an acknowledgement to itself for too long.
-    pub fn owes(&mut self, now: Nanos) -> Result<(), Wrong> {
+    pub fn check_delayed_ack(&mut self, now: Nanos) -> Result<(), Wrong> {
         // A flow of MPTCP's may leave aside what is beyond the window of its connection.
         let judged = self.established.is_some() && !self.ends && self.connection.is_none();
-        let late = if judged { self.lag.owes(now) } else { None };
+        let late = if judged { self.lag.check_delayed_ack(now) } else { None };
         self.lag.over |= late.is_some();
         late.map_or(Ok(()), |what| Err((Breach::OWES, what)))
     }
@@ -410,7 +410,7 @@ impl Lag {
     }
 
     /// What came long ago and is not acknowledged.
-    pub fn owes(&self, now: Nanos) -> Option<String> {
+    pub fn check_delayed_ack(&self, now: Nanos) -> Option<String> {
         let (since, up_to) = self.since.filter(|_| !self.over)?;
         let late = now.saturating_sub(since);
         (late > self.most).then(|| format!("{} ms after {up_to} had come", late / 1_000_000))

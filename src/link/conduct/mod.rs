@@ -8,6 +8,7 @@
 //! Sources: RFC 9293 (TCP), RFC 7323 (window scale), RFC 2018 and 2883 (SACK), RFC 8684 (MPTCP).
 
 mod announced;
+mod backups;
 mod data;
 mod flow;
 mod options;
@@ -18,7 +19,7 @@ mod tests;
 
 use std::net::SocketAddr;
 
-use crate::case::{Case, Direction, Happening, Host, LinkId, SocketOption, Syncookies};
+use crate::case::{Case, Direction, Happening, Host, Impairments, LinkId, SocketOption, Syncookies};
 use crate::observation::Breach;
 use crate::payload::{Payload, Sender, StreamId};
 
@@ -26,7 +27,7 @@ use super::identity::MAX_FLOWS;
 use super::packet::{ETHERNET_HEADER, Segment, View, checksum_holds};
 use super::stage::Nanos;
 use data::Connection;
-use flow::{Flow, MOMENT};
+use flow::Flow;
 use options::{Mptcp, Options};
 
 /// The least segment sizes that a SYN cookie can hold, over IPv4 and IPv6: a smaller one becomes this (net/ipv4/syncookies.c and
@@ -130,15 +131,8 @@ impl Conduct {
         let ends = [(Sender::Client, case.client.host), (Sender::Server, case.server.host)];
         let watches = ends.map(watch).into_iter().filter(|watch| watch.whole).collect();
         // Damage on any link counts, not only on the last one.
-        let damaged = case.links.values().any(|link| {
-            Direction::BOTH.iter().any(|way| {
-                let way = link.impairments(*way);
-                let flips = |action: &crate::case::Action| matches!(action, crate::case::Action::Flip(_));
-                way.corrupt > 0.0
-                    || way.faults.iter().any(|fault| flips(&fault.action))
-                    || way.rules.iter().any(|rule| flips(&rule.action))
-            })
-        });
+        let damages = |impairments: &Impairments| impairments.corrupt > 0.0 || impairments.flips();
+        let damaged = case.links.values().any(|link| Direction::BOTH.iter().any(|way| damages(link.impairments(*way))));
         Conduct { watches, damaged }
     }
 
@@ -180,13 +174,13 @@ impl Watch {
         let passing = Passing { segment: &segment, options, payload, now };
         for number in 0..self.flows.len() {
             let flow = &mut self.flows[number];
-            if let Err(wrong) = flow.rests(now).and_then(|()| flow.owes(now)) {
+            if let Err(wrong) = flow.check_timer(now).and_then(|()| flow.check_delayed_ack(now)) {
                 let (local, remote) = (self.flows[number].local, self.flows[number].remote);
                 self.keep(link, now, format!("{local}>{remote}"), wrong);
             }
         }
         if self.announces
-            && let Err((flow, wrong)) = self.announces_again(now)
+            && let Err((flow, wrong)) = self.check_announcements(now)
         {
             self.keep(link, now, flow, wrong);
         }
@@ -194,7 +188,7 @@ impl Watch {
             self.keep(link, now, format!("{}>{}", segment.source, segment.destination), wrong);
         }
         if self.backups {
-            self.gives(now);
+            self.note_given_to_backups(now);
         }
     }
 
@@ -244,8 +238,8 @@ impl Watch {
             Some(connection) => {
                 self.connections[connection].announced.takes(&passing.options, true, passing.now);
                 self.connections[connection].sends(flow, passing, self.in_order, &self.payload)?;
-                self.prefers(number, passing, true);
-                self.keeps_backups(number, passing)
+                self.note_priority(number, passing, true);
+                self.check_backup(number, passing)
             }
         }
     }
@@ -260,12 +254,12 @@ impl Watch {
         let Some(connection) = flow.connection else { return Ok(()) };
         self.connections[connection].announced.takes(&passing.options, false, passing.now);
         self.connections[connection].receives(flow, passing);
-        self.prefers(number, passing, is_next);
-        if is_next { self.gives_up(connection, passing) } else { Ok(()) }
+        self.note_priority(number, passing, is_next);
+        if is_next { self.check_removed_address(connection, passing) } else { Ok(()) }
     }
 
     /// What the host has announced on its connections is heard, or announced again.
-    fn announces_again(&mut self, now: Nanos) -> Result<(), (String, Wrong)> {
+    fn check_announcements(&mut self, now: Nanos) -> Result<(), (String, Wrong)> {
         for (number, connection) in self.connections.iter_mut().enumerate().filter(|(_, known)| known.goes_on()) {
             let flows = || self.flows.iter().filter(|flow| flow.connection == Some(number));
             let timeout = flows().map(Flow::timeout).max().unwrap_or_default();
@@ -276,20 +270,9 @@ impl Watch {
         Ok(())
     }
 
-    /// Notes an MP_PRIO. `sure`: the host has sent it, or certainly reads it.
-    fn prefers(&mut self, number: usize, passing: &Passing<'_>, sure: bool) {
-        let flow = &mut self.flows[number];
-        let (Some(backup), Some(connection)) = (passing.options.prio, flow.connection) else { return };
-        if !(flow.may_change && backup) {
-            let edge = self.connections[connection].edge();
-            flow.retired = (backup && sure && !flow.may_change).then_some((passing.now, edge));
-        }
-        flow.may_change = true;
-    }
-
     /// A host that receives a REMOVE_ADDR closes its subflows to that address (RFC 8684 section 3.4.2). If it keeps one, its
     /// counters decide whether it heeded the option, because the peer may have closed the subflow itself.
-    fn gives_up(&self, connection: usize, passing: &Passing<'_>) -> Result<(), Wrong> {
+    fn check_removed_address(&self, connection: usize, passing: &Passing<'_>) -> Result<(), Wrong> {
         let removed = &passing.options.removed;
         let theirs = |flow: &&Flow| {
             // Kernels do not agree on an identifier for the first address.
@@ -327,65 +310,6 @@ impl Watch {
                 flow.backup |= *backup && passing.segment.flags.syn();
             }
             _ => {}
-        }
-    }
-
-    /// The other subflows of a flow's connection that work and are no backups.
-    fn working(&self, number: usize, now: Nanos) -> impl Iterator<Item = &Flow> {
-        let of = self.flows[number].connection;
-        let others = self.flows.iter().enumerate().filter(move |(other, _)| *other != number).map(|(_, flow)| flow);
-        others.filter(move |other| other.connection == of && other.is_well(now) && !other.may_change)
-    }
-
-    /// Notes up to where backups may be given data now, because no other subflow works. It leaves by them even if another one
-    /// works by then.
-    fn gives(&mut self, now: Nanos) {
-        for number in 0..self.flows.len() {
-            let flow = &self.flows[number];
-            let connection = flow.connection.filter(|_| flow.backup && flow.is_kept());
-            if let Some(connection) = connection.filter(|_| self.working(number, now).next().is_none()) {
-                self.flows[number].given = self.connections[connection].edge();
-            }
-        }
-    }
-
-    /// New data goes over a backup only if no other subflow works (RFC 8684 section 3.3.8).
-    fn keeps_backups(&mut self, number: usize, passing: &Passing<'_>) -> Result<(), Wrong> {
-        let flow = &mut self.flows[number];
-        // A retransmission over another subflow goes on with data that still waits in the queue of the subflow in trouble, which
-        // has not been on the wire before. The same holds for data that waited there for a closed window.
-        let reinjects = (!flow.is_new || flow.has_waited) && !passing.payload.is_empty();
-        // The timer that is behind it may use several backups at once, each for another part.
-        let connection = flow.connection.map(|connection| &mut self.connections[connection]);
-        if let Some(connection) = connection.filter(|_| flow.backup) {
-            connection.reinjected = if reinjects { Some(passing.now) } else { connection.reinjected };
-            flow.reinjects |= connection.reinjected.is_some_and(|at| passing.now - at <= MOMENT);
-        }
-        flow.reinjects |= reinjects;
-        if flow.reinjects {
-            return Ok(());
-        }
-        let flow = &self.flows[number];
-        if !self.backups || !flow.is_new {
-            return Ok(());
-        }
-        let length = passing.payload.len();
-        let judged = flow.backup && !flow.may_change && flow.data >= flow.given;
-        if judged && self.working(number, passing.now).next().is_some() {
-            return Err((Breach::PREFERS, format!("{length} bytes")));
-        }
-        // Data in a flow's own queue still leaves by that flow after it became a backup. But data beyond the window of that
-        // moment had not been given to any flow yet (net/mptcp/protocol.c, mptcp_check_allowed_size).
-        let after = |(at, edge): (Nanos, u64)| {
-            flow.data >= edge && self.working(number, passing.now).any(|other| other.was_there(at))
-        };
-        match flow.retired.filter(|retired| after(*retired)) {
-            None => Ok(()),
-            Some((at, edge)) => {
-                let late = passing.now.saturating_sub(at) / 1_000_000;
-                let what = format!("{length} bytes from {} on, {late} ms after the window ended at {edge}", flow.data);
-                Err((Breach::STAYS, what))
-            }
         }
     }
 }

@@ -87,7 +87,7 @@ fn is_held(run: &Run<'_>, host: Host, socket: &SocketState) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{Case, Impairments, LinkId, Loss, PmEndpoint, Protocol};
+    use crate::case::{Case, Impairments, LinkId, Loss, PmEndpoint};
     use crate::oracle::{healthy, judge};
 
     fn left(case: &Case, protocol: &str, state: &str) -> String {
@@ -97,28 +97,22 @@ mod tests {
         judge(case, &seen).signature
     }
 
-    fn mptcp(forward: Impairments) -> Case {
-        let mut case = Case::default();
-        case.server.host = Host::Ns2;
-        case.client.protocol = Protocol::Mptcp;
-        case.server.protocol = Protocol::Mptcp;
-        case.links.entry(LinkId::Ns1Ns2).or_default().forward = forward;
-        case
-    }
-
     #[test]
     fn a_socket_left_is_a_leak_but_time_wait_is_not() {
         assert_eq!(left(&Case::default(), "tcp", "LAST-ACK"), "Leak: tcp socket in LAST-ACK");
         assert_eq!(left(&Case::default(), "tcp", "TIME-WAIT"), "Pass");
-        assert_eq!(left(&mptcp(Impairments::default()), "tcp", "LISTEN"), "Leak: tcp socket in LISTEN");
+        assert_eq!(left(&healthy::mptcp_across(Impairments::default()), "tcp", "LISTEN"), "Leak: tcp socket in LISTEN");
     }
 
     #[test]
     fn closing_states_of_mptcp_are_explained_by_loss_alone() {
-        let lossy = mptcp(Impairments { loss: Some(Loss::Independent(0.1)), ..Impairments::default() });
+        let lossy = healthy::mptcp_across(Impairments { loss: Some(Loss::Independent(0.1)), ..Impairments::default() });
         assert_eq!(left(&lossy, "mptcp", "LAST-ACK"), "Pass");
         assert_eq!(left(&lossy, "mptcp", "ESTAB"), "Leak: mptcp socket in ESTAB");
-        assert_eq!(left(&mptcp(Impairments::default()), "mptcp", "LAST-ACK"), "Leak: mptcp socket in LAST-ACK");
+        assert_eq!(
+            left(&healthy::mptcp_across(Impairments::default()), "mptcp", "LAST-ACK"),
+            "Leak: mptcp socket in LAST-ACK"
+        );
     }
 
     fn socket(protocol: &str, state: &str, local: &str) -> SocketState {
@@ -135,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_still_ends_keeps_its_subflows() {
-        let lossy = mptcp(Impairments { loss: Some(Loss::Independent(0.1)), ..Impairments::default() });
+        let lossy = healthy::mptcp_across(Impairments { loss: Some(Loss::Independent(0.1)), ..Impairments::default() });
         let subflow = socket("tcp", "CLOSE-WAIT", "10.0.1.1:12000");
         let with = |state| all_left(&lossy, &[subflow.clone(), socket("mptcp", state, "10.0.1.1:12000")]);
         assert_eq!(with("LAST-ACK"), "Pass");
@@ -148,7 +142,8 @@ mod tests {
 
     #[test]
     fn a_path_manager_listens_until_all_else_is_gone() {
-        let mut case = mptcp(Impairments { loss: Some(Loss::Independent(0.1)), ..Impairments::default() });
+        let mut case =
+            healthy::mptcp_across(Impairments { loss: Some(Loss::Independent(0.1)), ..Impairments::default() });
         let endpoint = PmEndpoint { signal: true, port: Some(10100), ..PmEndpoint::on(LinkId::Ns1Ns2) };
         case.hosts.entry(Host::Ns1).or_default().pm.endpoints.push(endpoint);
         let listens = [socket("tcp", "LISTEN", "10.0.1.1:10100"), socket("mptcp", "LISTEN", "0.0.0.0:0")];
@@ -173,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_count_of_established_connections_comes_back() {
-        let case = mptcp(Impairments::default());
+        let case = healthy::mptcp_across(Impairments::default());
         let mut seen = healthy::observation(&case);
         seen.hosts.entry(Host::Ns2).or_default().counters.insert("MPTcpExt.MPCurrEstab".into(), -1);
         assert_eq!(judge(&case, &seen).kind, Kind::Leak);

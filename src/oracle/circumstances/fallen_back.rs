@@ -46,10 +46,11 @@ fn begins_with_it(run: &Run<'_>) -> bool {
     BEGINNINGS.into_iter().chain(stripped).any(|name| BOTH.into_iter().any(|end| run.counter(end, name) > 0))
 }
 
-/// How much of a stream may have come with the SYN.
+/// How much of a stream may have come with the SYN, or was refused there and came again: in front of what the window counts.
 fn data_in_syn(run: &Run<'_>, side: Sender) -> u64 {
-    let taken = side == Sender::Client && run.counter(Sender::Server, "TcpExt.TCPFastOpenPassive") > 0;
-    if taken { SYN_DATA } else { 0 }
+    let taken = run.counter(Sender::Server, "TcpExt.TCPFastOpenPassive") > 0;
+    let refused = run.counter(Sender::Client, "TcpExt.TCPFastOpenActiveFail") > 0;
+    if side == Sender::Client && (taken || refused) { SYN_DATA } else { 0 }
 }
 
 /// Whether a socket that has fallen back was closed with bytes unread, and no reset was sent: its unsent data is thrown away,

@@ -70,6 +70,7 @@ const ALL: &[Circumstance] = &[
     under(&[Stalled], "window shrunk behind what is out of order", receive_memory::shut_by_out_of_order),
     under(&[Stalled], "both windows taken back", receive_memory::both_took_back),
     under(&[Stalled], "DATA_FIN that came with old data", ignores_data_fin_after_old_data),
+    under(&[Reset], "DATA_FIN that came with old data", gave_up_on_data_fin_after_old_data),
     under(&[Stalled], "DATA_FIN of the connection before", ignores_data_fin_after_another),
     under(&[Stalled], "last subflow reset over a middlebox", reset_its_last_subflow),
     under(&[Stalled], "first subflow removed, none left", forgets_its_first_subflow),
@@ -148,6 +149,18 @@ fn never_sends(run: &Run<'_>) -> bool {
 /// Whether an end ignores a DATA_FIN, and old data came to it.
 fn ignores_data_fin_after_old_data(run: &Run<'_>) -> bool {
     hosts_that_ignore_data_fin(run).any(|host| counts(run, host, "DuplicateData"))
+}
+
+/// Whether the kernel gave up a connection, a minute after its sender had closed, because the other end ignored the DATA_FIN:
+/// [`ignores_data_fin_after_old_data`], in a case with more patience than the kernel.
+fn gave_up_on_data_fin_after_old_data(run: &Run<'_>) -> bool {
+    BOTH.into_iter().any(|side| {
+        let (reader, sender) = (run.story(side), run.story(side.peer()));
+        receive_memory::was_given_up(run, side)
+            && !reader.end_of_stream
+            && reader.received == sender.sent
+            && run.counter(side, "MPTcpExt.DuplicateData") > 0
+    })
 }
 
 /// Whether an end ignores a DATA_FIN, and may still hold one of its socket's previous connection, from a subflow that a path
@@ -247,7 +260,7 @@ mod tests {
         Action, Case, Event, Happening, Host, Kept, LinkId, Merge, Moment, Pick, Protocol, Receiving, Rounds, Rule,
         Syncookies, Topology,
     };
-    use crate::observation::{Contradiction, End, MptcpState, SocketState};
+    use crate::observation::{CallError, Contradiction, End, MptcpState, SocketState};
     use crate::oracle::{Kind, healthy, judge};
     use crate::payload::{Damage, Mismatch};
 
@@ -501,5 +514,23 @@ mod tests {
         let mut seen = healthy::observation(&case);
         seen.client.mptcp = Some(MptcpState { fallback: true, ..MptcpState::default() });
         assert_eq!(judge(&case, &seen).signature, "Pass");
+    }
+
+    #[test]
+    fn a_data_fin_that_was_ignored_for_a_minute_ends_in_a_reset() {
+        let looks = |received: u64, old: i64| {
+            let mut case = Case::default();
+            (case.client.protocol, case.server.protocol) = (Protocol::Mptcp, Protocol::Mptcp);
+            case.server.host = Host::Ns2;
+            case.client.payload = 1000;
+            let mut seen = healthy::observation(&case);
+            let error = CallError { call: "recv".into(), errno: "ECONNRESET".into(), sent: 0, received };
+            (seen.server.error, seen.server.end_of_stream, seen.server.received) = (Some(error), false, received);
+            seen.hosts.entry(case.client.host).or_default().counters.insert("MPTcpExt.MPFastcloseTx".into(), 1);
+            seen.hosts.entry(case.server.host).or_default().counters.insert("MPTcpExt.DuplicateData".into(), old);
+            judge(&case, &seen).signature
+        };
+        assert_eq!(looks(1000, 37), "Reset: server lost its connection (DATA_FIN that came with old data)");
+        assert!([looks(1000, 0), looks(999, 37)].iter().all(|signature| !signature.contains("DATA_FIN")));
     }
 }

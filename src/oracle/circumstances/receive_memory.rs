@@ -51,7 +51,7 @@ pub fn gave_up_out_of_order(run: &Run<'_>) -> bool {
 
 /// Whether a reader lost its connection because the kernel of its peer, which was done (perhaps with one of several rounds),
 /// gave it up.
-fn was_given_up(run: &Run<'_>, side: Sender) -> bool {
+pub(super) fn was_given_up(run: &Run<'_>, side: Sender) -> bool {
     let peer = side.peer();
     let ended = run.counter(peer, "MPTcpExt.MPFastcloseTx") > 0;
     let done = run.story(peer).shut_down && run.story(peer).end_of_stream;

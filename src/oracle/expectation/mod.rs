@@ -7,7 +7,7 @@ pub(super) mod silence;
 
 use std::time::Duration;
 
-use crate::case::{Action, Case, Direction, Family, Happening, Impairments, LinkId, SocketOption, Sysctl};
+use crate::case::{Case, Direction, Family, Happening, Impairments, LinkId, SocketOption, Sysctl};
 use crate::observation::CallError;
 
 /// What may happen in a case, and how long its parts may take.
@@ -156,11 +156,8 @@ fn holds_third_packet(case: &Case) -> bool {
 /// TCP. So a SYN with a damaged hop limit, next header or address can draw an ICMPv6 error, which makes Linux give up the
 /// connect (net/ipv6/tcp_ipv6.c, tcp_v6_err). On an established connection such errors change nothing.
 fn may_fail_to_connect(case: &Case) -> bool {
-    let flips = |impairments: &Impairments| {
-        (impairments.corrupt > 0.0 && !impairments.spare_handshake)
-            || impairments.faults.iter().any(|fault| matches!(fault.action, Action::Flip(_)))
-            || impairments.rules.iter().any(|rule| matches!(rule.action, Action::Flip(_)))
-    };
+    let flips =
+        |impairments: &Impairments| (impairments.corrupt > 0.0 && !impairments.spare_handshake) || impairments.flips();
     case.family == Family::V6 && losses::directions(case).any(|impairments| flips(&impairments))
 }
 
@@ -191,20 +188,12 @@ fn may_lack_a_route(case: &Case) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{Event, Fault, Host, Jitter, Knobs, LinkId, Moment, Outage, Packet, Protocol, Reorder, Topology};
-
-    fn mptcp(forward: Impairments) -> Case {
-        let mut case = Case::default();
-        case.server.host = Host::Ns2;
-        case.client.protocol = Protocol::Mptcp;
-        case.server.protocol = Protocol::Mptcp;
-        case.links.entry(LinkId::Ns1Ns2).or_default().forward = forward;
-        case
-    }
+    use crate::case::{Action, Event, Fault, Host, Jitter, Knobs, LinkId, Moment, Outage, Packet, Reorder, Topology};
+    use crate::oracle::healthy::mptcp_across;
 
     #[test]
     fn a_plain_case_may_do_nothing_but_pass() {
-        let expected = Expectation::of(&mptcp(Impairments::default()));
+        let expected = Expectation::of(&mptcp_across(Impairments::default()));
         assert!(!(expected.may_fall_back || expected.may_time_out || expected.may_fail_to_connect));
         assert_eq!(expected.quiet, expected.patience);
     }
@@ -224,16 +213,16 @@ mod tests {
             Impairments { faults: vec![late], ..plain() },
         ];
         for impairments in disturbing {
-            assert!(Expectation::of(&mptcp(impairments.clone())).may_fall_back, "{impairments:?}");
+            assert!(Expectation::of(&mptcp_across(impairments.clone())).may_fall_back, "{impairments:?}");
         }
         let harmless = Impairments { delay: Duration::from_millis(300), ..plain() };
-        assert!(!Expectation::of(&mptcp(harmless)).may_fall_back);
+        assert!(!Expectation::of(&mptcp_across(harmless)).may_fall_back);
     }
 
     #[test]
     fn a_connection_may_lose_all_its_subflows_where_no_other_is_let_in() {
         let orphaned = |link, change: fn(&mut Knobs)| {
-            let mut case = Case { topology: Topology::Parallel(2), ..mptcp(Impairments::default()) };
+            let mut case = Case { topology: Topology::Parallel(2), ..mptcp_across(Impairments::default()) };
             let what = Happening::Remove { host: Host::Ns1, link };
             case.events = vec![Event { when: Moment::Client(1), what }];
             change(case.hosts.entry(Host::Ns2).or_default());
@@ -243,14 +232,14 @@ mod tests {
         assert!(orphaned(LinkId::Path1, |knobs| knobs.join_initial = false));
         assert!(!orphaned(LinkId::Path1, |_| ()));
         assert!(!orphaned(LinkId::Path2, |knobs| knobs.pm.subflows = Some(0)));
-        let mut meshed = Case { topology: Topology::Parallel(2), ..mptcp(Impairments::default()) };
+        let mut meshed = Case { topology: Topology::Parallel(2), ..mptcp_across(Impairments::default()) };
         let (host, link) = (Host::Ns1, LinkId::Path2);
         let first = Happening::Remove { host, link: LinkId::Path1 };
         let happens = [first, Happening::Fullmesh { host, link, on: false }];
         meshed.events = happens.map(|what| Event { when: Moment::Client(1), what }).into();
         assert!(Expectation::of(&meshed).may_be_orphaned);
         let late = |change: fn(&mut Impairments)| {
-            let mut case = Case { topology: Topology::Parallel(2), ..mptcp(Impairments::default()) };
+            let mut case = Case { topology: Topology::Parallel(2), ..mptcp_across(Impairments::default()) };
             let what = Happening::Destroy { host: Host::Ns1, link: LinkId::Path1 };
             case.events = vec![Event { when: Moment::Client(1), what }];
             change(&mut case.links.entry(LinkId::Path2).or_default().forward);
@@ -262,7 +251,7 @@ mod tests {
 
     #[test]
     fn no_chance_of_loss_alone_excuses_a_timeout() {
-        let mut case = mptcp(Impairments { corrupt: 0.5, ..Impairments::default() });
+        let mut case = mptcp_across(Impairments { corrupt: 0.5, ..Impairments::default() });
         case.client.host = Host::Ns4;
         for id in LinkId::CHAIN {
             case.links.entry(id).or_default().forward.corrupt = 0.5;
